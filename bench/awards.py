@@ -13,7 +13,7 @@ from credentials.domain.options import options, select
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SUBJECTS, EACH = 6, 4
-HELD = [
+EARNED = [
     Credit(
         id=f"{subject}-{number}",
         family=f"{subject}-{number}",
@@ -30,18 +30,18 @@ HELD = [
 
 async def measure(bench: Bench) -> list[Result]:
     rules = regulations.in_force(NOW)
-    found = sum(map(len, options(HELD, [], [rules]).values()))
+    found = sum(map(len, options(EARNED, [], [rules]).values()))
 
     def choose() -> None:
-        options(HELD, [], [rules])
+        options(EARNED, [], [rules])
 
-    counted = countable(HELD, rules).credits
+    counted = countable(EARNED, rules).credits
     best = {level: [one.id for one in counted[: level.credits // rules.module_credits]] for level in rules.levels}
 
     def add_up() -> None:
         """The one award a level that the best credit gives, as for a learner who has chosen it."""
         for level, credit_ids in best.items():
-            select(credit_ids, level, HELD, [], rules)
+            select(credit_ids, level, EARNED, [], rules)
 
     costs = await alternate(
         bench.rounds,
@@ -52,7 +52,7 @@ async def measure(bench: Bench) -> list[Result]:
     )
     return [
         Result(
-            f"award options, {len(HELD)} credits in {SUBJECTS} subjects",
+            f"award options, {len(EARNED)} credits in {SUBJECTS} subjects",
             "times the same without choice",
             costs["options"] / costs["no choice"],
             Limit(None, 20, 5, at_most=True),

@@ -36,7 +36,7 @@ from shared import driver as drivers
 from shared.clock import CLOCKS_APART, Clock, DatabaseClock
 from shared.driver import CLOSE_SECONDS, CONNECT_SECONDS, SERVER_SETTINGS, NotLetIn, SideConnection
 from shared.errors import NotFound
-from shared.sessions import ReadSession, must_only_read
+from shared.sessions import ReadOnlySession, must_only_read
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ class Database:
         self.requests = async_sessionmaker(self.web, expire_on_commit=False, info=info)
         self.reads = async_sessionmaker(
             self.web.execution_options(isolation_level="AUTOCOMMIT"),
-            class_=ReadSession,
+            class_=ReadOnlySession,
             expire_on_commit=False,
             autoflush=False,
             info=info,
@@ -312,7 +312,7 @@ class RawStatement:
 
         It does not see objects that were added and not flushed, and raises what the session raises.
         """
-        if isinstance(session, ReadSession):
+        if isinstance(session, ReadOnlySession):
             must_only_read(self._statement)
         parameters = tuple(values[name] for name in self._names)
         return await session.run_sync(lambda inner: inner.connection().exec_driver_sql(self._statement, parameters))

@@ -22,7 +22,7 @@ class BadCursor(Malformed):
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class PageRequest:
     """The page a request asks for: how many items at most, after which cursor."""
 
     limit: int
@@ -61,7 +61,7 @@ _DATA_EXCEPTION = "22"  # SQLSTATE class of values that do not fit their column
 async def paginate(
     session: AsyncSession,
     statement: Select[Any],  # Any: rows of whatever is selected
-    paging: Cursor,
+    paging: PageRequest,
     *,
     by: Sequence[InstrumentedAttribute[Any]],
     descending: bool = False,
@@ -91,7 +91,7 @@ async def paginate(
 async def paginate_each(
     session: AsyncSession,
     statements: Iterable[Select[Any]],  # Any: rows of whatever is selected
-    paging: Cursor,
+    paging: PageRequest,
     *,
     by: Sequence[InstrumentedAttribute[Any]],
     descending: bool = False,

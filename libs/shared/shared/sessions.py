@@ -23,26 +23,26 @@ class TransactionOpen(RuntimeError):
     """Our fault: a command used its session while it waited for an outside system."""
 
 
-class _ReadOnlySession(Session):
-    """The synchronous session within a ReadSession."""
+class _ReadOnlySyncSession(Session):
+    """The synchronous session within a ReadOnlySession."""
 
 
-class ReadSession(AsyncSession):
+class ReadOnlySession(AsyncSession):
     """A session in autocommit that only reads: it raises WriteRefused before a statement that writes is sent.
 
     The server could refuse it too, but only in a transaction or on connections of their own: two round trips for every
     read, or half as many connections again.
     """
 
-    sync_session_class: type[Session] = _ReadOnlySession
+    sync_session_class: type[Session] = _ReadOnlySyncSession
 
 
-@event.listens_for(_ReadOnlySession, "before_flush")
+@event.listens_for(_ReadOnlySyncSession, "before_flush")
 def _refuse_changes(*_: object) -> None:
     raise WriteRefused("a row was added, changed or deleted in a read session")
 
 
-@event.listens_for(_ReadOnlySession, "do_orm_execute")
+@event.listens_for(_ReadOnlySyncSession, "do_orm_execute")
 def _refuse_statement(state: ORMExecuteState) -> None:
     statement = state.statement
     if isinstance(statement, TextClause):

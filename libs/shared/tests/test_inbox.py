@@ -57,7 +57,7 @@ async def test_one_bad_message_does_not_fail_its_neighbours(enrolment):
 @pytest.mark.parametrize(("bad", "most"), [({200}, 501), ({0}, 301), ({299}, 600), ({50, 100, 150}, 460)])
 async def test_an_event_that_waits_costs_its_batch_little(enrolment, monkeypatch, bad, most):
     """Those before it are handled twice, those after it once."""
-    monkeypatch.setattr(inbox, "HELD_SECONDS", 60)
+    monkeypatch.setattr(inbox, "BATCH_SECONDS", 60)
     events, handled, transactions = [refund_of() for _ in range(300)], [], 0
 
     async def wait(session, event):
@@ -111,7 +111,7 @@ async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolme
 
 @pytest.mark.parametrize("fails", [False, True], ids=["all well", "one fails"])
 async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_long(enrolment, monkeypatch, fails):
-    monkeypatch.setattr(inbox, "HELD_SECONDS", 0.2)
+    monkeypatch.setattr(inbox, "BATCH_SECONDS", 0.2)
     transactions = []
 
     async def take_time(session, event):
@@ -133,7 +133,7 @@ async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_lon
 
 
 async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolment, monkeypatch):
-    monkeypatch.setattr(inbox, "HELD_SECONDS", 0.2)
+    monkeypatch.setattr(inbox, "BATCH_SECONDS", 0.2)
     other = Station("enrolment", enrolment.url)
 
     async def take_time(session, event):

@@ -144,7 +144,8 @@ class Board(Base):
     minutes_reference: Mapped[str]
     ratified: Mapped[int]
     credits_awarded: Mapped[int]
-    held: Mapped[int]
+    deferred: Mapped[int] = mapped_column("held", key="deferred")
+    """How many released results it left for another board."""
     decided_by: Mapped[str]
     decided_at: Mapped[datetime]
     expected: Mapped[int | None]

@@ -122,7 +122,7 @@ async def test_the_panel_of_a_case_does_not_ratify_what_it_cleared(story, servic
         minutes_reference="EB/1",
         ratified=1,
         credits_awarded=1,
-        held=0,
+        deferred=0,
         decided_by=str(panel_id),
         decided_at=story.clock(),
     )
@@ -169,7 +169,7 @@ async def test_the_database_refuses_a_board_of_the_marker(story, session):
             minutes_reference="EB/1",
             ratified=1,
             credits_awarded=1,
-            held=0,
+            deferred=0,
             decided_by=str(story.marker_id),
             decided_at=story.clock(),
         )

@@ -15,7 +15,7 @@ from shared.events.assessment import (
     CreditAwarded,
     CreditRevoked,
     FailRatified,
-    MarkProvisional,
+    MarkModerated,
 )
 from shared.ids import new_id
 from shared.testing.services import published
@@ -163,18 +163,18 @@ async def test_work_is_marked_once_and_moderated_by_an_examiner(story, session):
 async def test_each_moderation_tells_its_outcome_and_no_mark(story):
     enrolment, window_id, submission_id = await story.frozen()
     await story.mark(submission_id, 48)
-    assert await story.announced(MarkProvisional) == []
+    assert await story.announced(MarkModerated) == []
     for mark in (52, 49):
         assert (await story.mark(submission_id, mark, story.examiner, stage="moderation")).status_code == 201
     story.refused(await story.mark(submission_id, 101, story.examiner, stage="moderation"), 422, "mark_out_of_range")
     await story.release(window_id)
-    announced = await story.announced(MarkProvisional)
+    announced = await story.announced(MarkModerated)
     assert [(str(one.submission_id), one.attempt_no, one.outcome) for one in announced] == [
         (submission_id, 1, "passed"),
         (submission_id, 1, "failed"),
     ]
     assert {one.enrolment_id for one in announced} == {enrolment.enrolment_id}
-    assert "mark" not in MarkProvisional.model_fields
+    assert "mark" not in MarkModerated.model_fields
 
 
 async def test_the_boards_word_on_a_fail_is_announced_once(story):

@@ -53,8 +53,8 @@ def subject_of(credit: Credit) -> str:
 
 
 def case_credits(case: dict) -> list[Credit]:
-    if "held" in case:
-        return [credit for subject, count in case["held"].items() for credit in hold(subject, count)]
+    if "earned" in case:
+        return [credit for subject, count in case["earned"].items() for credit in hold(subject, count)]
     seen: Counter[str] = Counter()
     found = []
     for module in case["modules"]:

@@ -50,7 +50,7 @@ def test_a14_twelve_courses_from_nothing_cost_twelve_prices() -> None:
 def test_what_is_held_costs_nothing_and_what_is_studied_costs_no_money() -> None:
     studying = sell(DS, 1, 0, 10, id="studying", family="studying", enrolled=True)
     plan = way(f"PGCert in {DS}", hold(DS, 2), [*studying, *sell(DS, 3)])
-    assert (len(plan.held), len(plan.enrolled), len(plan.to_buy), plan.price_minor) == (2, 1, 1, 49500)
+    assert (len(plan.earned), len(plan.enrolled), len(plan.to_buy), plan.price_minor) == (2, 1, 1, 49500)
     assert plan.weeks_in_turn == 20
 
 
@@ -88,7 +88,7 @@ def test_a_title_held_is_not_planned_again_but_a_higher_one_is() -> None:
 def test_credit_from_elsewhere_beyond_the_ceiling_is_replaced_by_the_cheapest_course() -> None:
     external = hold(DS, 3, source=Source.EXTERNAL)
     plan = way(f"PGCert in {DS}", external, sell(DS, 3, 49500) + sell(DS, 1, 30000, id="cheap", family="cheap"))
-    assert (sum(credit.external for credit in plan.held), plan.price_minor) == (2, 30000 + 49500)
+    assert (sum(credit.external for credit in plan.earned), plan.price_minor) == (2, 30000 + 49500)
 
 
 def test_titles_can_be_wanted_by_their_subjects() -> None:
@@ -150,8 +150,8 @@ def test_no_other_selection_is_better(version: str, objective, held_rows: list[t
             added = [objective(course) for course in (*plan.enrolled, *plan.to_buy)]
             nothing = (0,) * len(objective(Course("", "", "", 0, 0, 0, 0)))
             got[plan.title] = tuple(map(sum, zip(nothing, *added, strict=True)))
-            assert sum(credit.external for credit in plan.held) * 15 <= level.credits / 2
-            assert len(plan.held) + len(added) == level.credits // 15
+            assert sum(credit.external for credit in plan.earned) * 15 <= level.credits / 2
+            assert len(plan.earned) + len(added) == level.credits // 15
         assert got == expected
 
 

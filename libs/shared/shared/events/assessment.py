@@ -57,7 +57,7 @@ class SubmissionVoided(
     voided_at: Instant
 
 
-class MarkProvisional(Event, type="assessment.mark.provisional.v1", subject="submission_id"):
+class MarkModerated(Event, type="assessment.mark.provisional.v1", subject="submission_id"):
     """An examiner moderated a mark, which the learner sees when it is released; the latest holds. outcome: passed,
     failed."""
 

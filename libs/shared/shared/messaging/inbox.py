@@ -38,7 +38,7 @@ Handler = Callable[[AsyncSession, E], Awaitable[None]]
 LONGEST_SECONDS: Final = 8.0
 """Limit for one event's handlers: less than the ten after which PostgreSQL ends an idle transaction. Long work is a
 job."""
-HELD_SECONDS: Final = 0.4
+BATCH_SECONDS: Final = 0.4
 """How long a transaction takes up further events of its batch: requests and other deliveries wait for the rows it has
 locked, and PostgreSQL lets them wait for a second."""
 MOST_STUMBLES: Final = 5
@@ -209,7 +209,7 @@ class Receiver:
         loop, handled = asyncio.get_running_loop(), 0
         async with self.database.transaction() as session:
             fresh = await self._claim(session, messages)
-            deadline = loop.time() + HELD_SECONDS
+            deadline = loop.time() + BATCH_SECONDS
             while handled < len(fresh) and (not handled or loop.time() < deadline):
                 try:
                     await self.inbox.handle(session, fresh[handled])

@@ -28,7 +28,7 @@ from shared.messaging.tables import Outgoing
 from shared.migrate import migrate
 from shared.process import Process
 from shared.service import Service
-from shared.sessions import ReadSession
+from shared.sessions import ReadOnlySession
 from shared.web import problems
 from shared.web.openapi import errors_of, takes_key
 from shared.web.routing import KEY_HEADER
@@ -134,7 +134,7 @@ class ServiceUnderTest:
             database.requests = database.messages = maker
             database.reads = async_sessionmaker(
                 connection,
-                class_=ReadSession,
+                class_=ReadOnlySession,
                 expire_on_commit=False,
                 autoflush=False,
                 join_transaction_mode="create_savepoint",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
 
-from shared.paging import Cursor
+from shared.paging import PageRequest
 
 T = TypeVar("T")
 
@@ -29,9 +29,9 @@ MOST: Final = 100
 async def paging_of(
     limit: Annotated[int, Query(ge=1, le=MOST, description="How many items at most")] = DEFAULT_LIMIT,
     cursor: Annotated[str | None, Query(max_length=1024, description="`next_cursor` of the page before")] = None,
-) -> Cursor:
+) -> PageRequest:
     """Return the page that a request's parameters ask for."""
-    return Cursor(limit, cursor)
+    return PageRequest(limit, cursor)
 
 
-Paging = Annotated[Cursor, Depends(paging_of)]
+Paging = Annotated[PageRequest, Depends(paging_of)]

@@ -35,7 +35,7 @@ from shared.idempotency import (
     store_reply,
 )
 from shared.messaging.fast_path import Fallback
-from shared.sessions import ReadSession as SessionThatReads
+from shared.sessions import ReadOnlySession
 from shared.web import storable
 from shared.web.content import IS_SECRET
 from shared.web.problems import RESPONSE
@@ -295,7 +295,7 @@ async def _caller(request: Request) -> Caller:
 Session = Annotated[AsyncSession, Depends(_session)]
 """The session of the request's transaction; nobody calls commit() (see `shared.sessions`)."""
 
-ReadSession = Annotated[SessionThatReads, Depends(_session)]
+ReadSession = Annotated[ReadOnlySession, Depends(_session)]
 """The session of a GET: in autocommit, and it refuses statements that write."""
 
 DatabaseOf = Annotated[Database, Depends(_database)]

@@ -148,8 +148,9 @@ class BoardView(View):
 
 def _board_view(board: Board) -> BoardView:
     expected = board.ratified if board.expected is None else board.expected
-    fields = ("board_id", "window_id", "minutes_reference", "ratified", "credits_awarded", "held", "decided_at")
-    return BoardView(**{name: getattr(board, name) for name in fields}, state=_progress(board), expected=expected)
+    fields = ("board_id", "window_id", "minutes_reference", "ratified", "credits_awarded", "decided_at")
+    values = {name: getattr(board, name) for name in fields}
+    return BoardView(**values, held=board.deferred, state=_progress(board), expected=expected)
 
 
 @router.get("/v1/windows/{window_id}/results", operation_id="list_results")

@@ -16,7 +16,13 @@ from assessment.commands.releases import count, done_at_once, take_results
 from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState
 from assessment.queries.enrolments import renamed_subjects
-from assessment.queries.results import may_be_ratified, results_before, results_held, results_to_ratify, was_judged_by
+from assessment.queries.results import (
+    may_be_ratified,
+    results_before,
+    results_deferred,
+    results_to_ratify,
+    was_judged_by,
+)
 from assessment.tables import Attempt, Board, CourseVersion, Credit, Decision, Window
 from shared.database import fetch, now
 from shared.errors import DomainError
@@ -36,9 +42,9 @@ log = logging.getLogger(__name__)
 async def ratify_window(session: AsyncSession, actor: str, window_id: UUID, minutes_reference: str) -> Board:
     """Ratify every released result of a window: passes become credit, a last fail exhausts the attempts.
 
-    Held for a later board are the results of suspended enrolments, those a case is open about, those the actor marked
-    or moderated, and those of a module the actor studies. Raises NothingToRatify, SamePerson (all that waits needs
-    another board member) or ResultsBusy.
+    Deferred to a later board are the results of suspended enrolments, those a case is open about, those the actor
+    marked or moderated, and those of a module the actor studies. Raises NothingToRatify, SamePerson (all that waits
+    needs another board member) or ResultsBusy.
     """
     await fetch(session, Window, window_id)
     await take_results(session, window_id)
@@ -63,8 +69,8 @@ async def _nothing_for(session: AsyncSession, board: Board) -> DomainError:
             "whoever marked, moderated or earned a result, decided a case about it or studies the module, "
             "does not ratify"
         )
-    held = await count(session, results_held(board))
-    return marks.NothingToRatify("no released result of this window waits for the board", held=held)
+    deferred = await count(session, results_deferred(board))
+    return marks.NothingToRatify("no released result of this window waits for the board", held=deferred)
 
 
 async def ratify_batch(session: AsyncSession, board: Board, attempt_ids: Sequence[UUID]) -> None:
@@ -82,12 +88,12 @@ async def finish_board(session: AsyncSession, board_id: UUID) -> None:
     """Close a board that has dealt with all its results."""
     board = await fetch(session, Board, board_id, lock=True)
     await _close(session, board)
-    log.info("results ratified", extra={"board": str(board_id), "ratified": board.ratified, "held": board.held})
+    log.info("results ratified", extra={"board": str(board_id), "ratified": board.ratified, "held": board.deferred})
 
 
 async def _close(session: AsyncSession, board: Board) -> None:
     await session.flush()
-    board.held = await count(session, results_held(board))
+    board.deferred = await count(session, results_deferred(board))
     board.under_way = False
 
 
@@ -109,7 +115,7 @@ def _sit(session: AsyncSession, actor: str, minutes_reference: str, window_id: U
         minutes_reference=minutes_reference,
         ratified=0,
         credits_awarded=0,
-        held=0,
+        deferred=0,
         decided_by=actor,
         decided_at=now(session),
     )

@@ -59,7 +59,7 @@ async def decide(
         minutes_reference=minutes_reference,
         ratified=0,
         credits_awarded=0,
-        held=0,
+        deferred=0,
         decided_by=str(actor),
         decided_at=at,
     )

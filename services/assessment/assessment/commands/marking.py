@@ -20,7 +20,7 @@ from assessment.queries.windows import comes_a_file, seen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
 from shared.access import refuse_own
 from shared.database import fetch, now
-from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkProvisional
+from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkModerated
 from shared.ids import new_id
 from shared.messaging import publish
 
@@ -61,7 +61,7 @@ async def mark_submission(
     if stage is Stage.MODERATION:
         publish(
             session,
-            MarkProvisional(
+            MarkModerated(
                 submission_id=submission_id,
                 enrolment_id=attempt.enrolment_id,
                 learner_id=attempt.learner_id,

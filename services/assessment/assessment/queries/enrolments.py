@@ -29,7 +29,7 @@ from assessment.tables import (
 )
 from shared.database import fetch, now
 from shared.errors import DomainError
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 
 async def enrolment_status(session: AsyncSession, enrolment_id: UUID) -> EnrolmentStatus:
@@ -193,7 +193,7 @@ def current_submission(attempt_id: UUID) -> Select[Submission]:
 
 
 async def list_submissions(
-    session: AsyncSession, enrolment_id: UUID, paging: Cursor
+    session: AsyncSession, enrolment_id: UUID, paging: PageRequest
 ) -> tuple[list[Submission], str | None]:
     statement = select(Submission).where(Submission.enrolment_id == enrolment_id)
     statement = statement.options(joinedload(Submission.attempt))
@@ -285,7 +285,7 @@ async def renamed_subjects(session: AsyncSession, subject_ids: Iterable[UUID], a
 
 
 async def list_cases(
-    session: AsyncSession, *, open_: bool | None, paging: Cursor
+    session: AsyncSession, *, open_: bool | None, paging: PageRequest
 ) -> tuple[list[MisconductCase], str | None]:
     """Return a page of cases, the oldest first."""
     statement = select(MisconductCase)

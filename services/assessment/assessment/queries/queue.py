@@ -13,11 +13,11 @@ from assessment.domain import regulations, windows
 from assessment.queries.enrolments import courses_sat_by
 from assessment.tables import Submission
 from shared.database import now
-from shared.paging import Cursor, paginate_each
+from shared.paging import PageRequest, paginate_each
 
 
 async def marking_queue(
-    session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: Cursor
+    session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: PageRequest
 ) -> tuple[list["QueuedWork"], str | None]:
     """Return a page of work without a mark whose window has closed, the oldest first; never the marker's own, nor of a
     module the marker studies."""

@@ -12,7 +12,7 @@ from assessment.domain.misconduct import MisconductOutcome
 from assessment.queries.enrolments import courses_sat_by
 from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
 from shared.database import fetch
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 
 def concerns(actor: str) -> ColumnElement[bool]:
@@ -87,7 +87,7 @@ def results_before(board: Board) -> Select[UUID]:
     return _results_of(board).where(*_READY)
 
 
-def results_held(board: Board) -> Select[UUID]:
+def results_deferred(board: Board) -> Select[UUID]:
     """Select the attempts that were released before the board sat, and are not ratified."""
     return _results_of(board).where(Attempt.state == AttemptState.RELEASED)
 
@@ -114,7 +114,7 @@ def boards_under_way() -> Select[UUID]:
 
 
 async def list_results(
-    session: AsyncSession, actor: str, window_id: UUID, state: AttemptState | None, paging: Cursor
+    session: AsyncSession, actor: str, window_id: UUID, state: AttemptState | None, paging: PageRequest
 ) -> tuple[list[Submission], str | None]:
     """Return a page of a window's submissions with their attempts, but for those the examiner has an interest in."""
     await fetch(session, Window, window_id)

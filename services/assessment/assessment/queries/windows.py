@@ -10,13 +10,13 @@ from assessment.domain import windows
 from assessment.domain.windows import WindowState
 from assessment.tables import UploadUnderWay, Window
 from shared.database import now
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 _accepts_until: ColumnElement[datetime] = Window.closes_at + Window.grace_seconds * timedelta(seconds=1)
 
 
 async def list_windows(
-    session: AsyncSession, state: WindowState | None, paging: Cursor
+    session: AsyncSession, state: WindowState | None, paging: PageRequest
 ) -> tuple[list[Window], str | None]:
     """Return a page of windows by their closing, without the closed ones unless these are asked for."""
     at = now(session)

@@ -15,7 +15,7 @@ from catalogue.api.shapes import CoursePage, CourseView, InstitutionView, Slug, 
 from catalogue.domain import Filters
 from catalogue.queries.listings import find_courses, find_page
 from catalogue.tables import Institution, Subject
-from shared.paging import BadCursor, Cursor, paginate
+from shared.paging import BadCursor, PageRequest, paginate
 from shared.web import DatabaseOf, Page, Paging, ReadSession, Router, conditional, resource
 from shared.web.content import Text
 
@@ -93,7 +93,7 @@ async def list_institutions(request: Request, session: ReadSession, paging: Pagi
     return conditional(request, Page(items=items, next_cursor=cursor))
 
 
-def _position(paging: Cursor, *, by_rank: bool) -> tuple[float | str, UUID] | None:
+def _position(paging: PageRequest, *, by_rank: bool) -> tuple[float | str, UUID] | None:
     """Return where the previous page ended: at a rank (with search words) or a title, and a course id.
 
     :raises BadCursor: 400, the cursor is of another query

@@ -222,7 +222,7 @@ class Market:
             rule=plan.rule,
             reason=plan.reason,
             regulations=plan.regulations,
-            credit_ids=[UUID(credit.id) for credit in plan.held],
+            credit_ids=[UUID(credit.id) for credit in plan.earned],
             studying=[self.course(course) for course in plan.enrolled],
             to_buy=[self.course(course) for course in plan.to_buy],
             price=self.money(plan.price_minor) if all_on_sale else None,

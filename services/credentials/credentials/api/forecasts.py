@@ -89,9 +89,9 @@ async def suppose_award_options(supposition: Supposition, session: Session, call
     """What one could claim if these courses were passed as well. Nothing is stored."""
     now = now_of(session)
     record = await record_of(session, caller.own_id, now)
-    versions, held = record.versions(now), record.facts()
-    supposed = await _supposed(session, supposition, held, versions[0], now)
-    return _supposed_options(held, supposed, record.live_awards(), versions, now)
+    versions, earned = record.versions(now), record.facts()
+    supposed = await _supposed(session, supposition, earned, versions[0], now)
+    return _supposed_options(earned, supposed, record.live_awards(), versions, now)
 
 
 @router.get(
@@ -168,15 +168,15 @@ async def _market(session: Session, now: datetime, currency: str | None, learner
     return Market([*(one for one in on_sale if one.currency == sold_in), *studied], sold_in, elsewhere)
 
 
-async def _subjects(session: Session, held: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
+async def _subjects(session: Session, earned: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
     """Return all subjects there are. Raises SubjectWithoutCourses where one that is asked for is none of them."""
-    known = await courses.subjects_there_are(session, now) | forecast.subjects_of((), held)
+    known = await courses.subjects_there_are(session, now) | forecast.subjects_of((), earned)
     plan_requests.check_subjects(set(asked) - known)
     return known
 
 
 def _plans_view(
-    held: Sequence[Credit],
+    earned: Sequence[Credit],
     awards: Sequence[Award],
     market: Market,
     subjects: set[str],
@@ -190,13 +190,13 @@ def _plans_view(
     cheapest, quickest = (
         {
             (plan.level, plan.title): plan
-            for plan in planner.plans(held, awards, market.courses, codes, versions, objective, plan_request.admits)
+            for plan in planner.plans(earned, awards, market.courses, codes, versions, objective, plan_request.admits)
         }
         for objective in (planner.cheapest, planner.quickest)
     )
     reached = {level for level, _ in cheapest}
     lacking = [
-        shortfalls.unreachable(one, plan_request, held, awards, market.courses, market.elsewhere, subjects, versions)
+        shortfalls.unreachable(one, plan_request, earned, awards, market.courses, market.elsewhere, subjects, versions)
         for one in levels
         if one.code not in reached
     ]
@@ -224,7 +224,7 @@ def _plans_view(
 
 
 async def _supposed(
-    session: Session, supposition: Supposition, held: Iterable[Credit], regulations: Regulations, now: datetime
+    session: Session, supposition: Supposition, earned: Iterable[Credit], regulations: Regulations, now: datetime
 ) -> list[Credit]:
     """Return the credit that a request supposes. Raises UnknownCourse, SubjectWithoutCourses."""
     wanted = [one.course_id for one in supposition.courses if one.course_id is not None]
@@ -232,7 +232,7 @@ async def _supposed(
     plan_requests.check_courses(set(wanted) - set(known))
     subjects = {one.subject for one in supposition.courses if one.subject is not None}
     if subjects:
-        await _subjects(session, held, subjects, now)
+        await _subjects(session, earned, subjects, now)
     return [
         plan_requests.supposed(
             place,
@@ -248,14 +248,14 @@ async def _supposed(
 
 
 def _supposed_options(
-    held: Sequence[Credit],
+    earned: Sequence[Credit],
     supposed: Sequence[Credit],
     awards: Sequence[Award],
     versions: Sequence[Regulations],
     now: datetime,
 ) -> SupposedOptions:
     failed = shortfalls.failing(supposed, versions[0])
-    credit = [*held, *(one for one in supposed if one.id not in failed)]
+    credit = [*earned, *(one for one in supposed if one.id not in failed)]
     left_out = failed | countable(credit, versions[0]).left_out
     return SupposedOptions(
         as_at=now,

@@ -29,7 +29,7 @@ from credentials.domain.transfers import (
 )
 from credentials.queries.holds import held_among
 from credentials.queries.records import on_hold_among
-from credentials.queries.transfers import held_by, lines_of, programmes_by_id, transfers_query
+from credentials.queries.transfers import credits_accepted, lines_of, programmes_by_id, transfers_query
 from credentials.tables.facts import Credit
 from credentials.tables.transfers import Programme, Transfer, TransferLine
 from shared.access import Caller
@@ -276,7 +276,7 @@ _UNDONE = (TransferState.REQUESTED, TransferState.ACCEPTED)
 async def _views(session: Session, rows: Sequence[Transfer], *, by_partner: bool) -> list[TransferView]:
     lines = await lines_of(session, [row.transfer_id for row in rows])
     programmes = await programmes_by_id(session, [row.programme_id for row in rows])
-    held = await held_by(session, [(row.learner_id, row.programme_id) for row in rows])
+    accepted = await credits_accepted(session, [(row.learner_id, row.programme_id) for row in rows])
     undone = {row.learner_id for row in rows if row.state in _UNDONE}
     on_hold = await on_hold_among(session, undone) if undone else set[UUID]()
     unpaid = await held_among(session, {line.credit_id for one in lines.values() for line, _ in one})
@@ -291,7 +291,7 @@ async def _views(session: Session, rows: Sequence[Transfer], *, by_partner: bool
                 state=TransferState(row.state),
                 share_id=row.share_id,
                 holder=pairwise_subject(row.learner_id, row.client_id),
-                held_credits=held[row.learner_id, row.programme_id],
+                held_credits=accepted[row.learner_id, row.programme_id],
                 lines=[_line(line, credit, programme, row) for line, credit in shown],
                 requested_at=row.requested_at,
                 decide_by=row.decide_by,

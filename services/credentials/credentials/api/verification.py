@@ -46,7 +46,7 @@ router = Router()
 
 Verifying = Annotated[Verifier, resource(Verifier)]
 Running = Annotated[Process, resource(Process)]
-Projection = Annotated[PageCache, resource(PageCache)]
+CachedPages = Annotated[PageCache, resource(PageCache)]
 Accept = Annotated[str, Header(description="`text/html`: what is not there is answered with a page")]
 
 _HTML = "text/html; charset=utf-8"
@@ -174,7 +174,7 @@ async def read_verification_page(
     credential_issuer: Issuing,
     verifier: Verifying,
     pages: Rendering,
-    page_cache: Projection,
+    page_cache: CachedPages,
     accept: Accept = "application/json",
 ) -> Response:
     """A page that says what was awarded, by whom and when, and answers each check separately."""

@@ -74,7 +74,7 @@ _UNKNOWN = """
 _KEPT = (
     "insert into shadow_eligibilities select learner_id, titles from eligibilities where learner_id = any($1::uuid[])"
 )
-_HELD = """
+_AWARDED = """
     select learner_id, array_agg(level), array_agg(title) from awards where state = any($1::text[]) group by learner_id
 """
 
@@ -176,7 +176,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
     pinned = {row[0]: frozenset(row[1]) for row in await connection.fetch(_PINNED)}
     unknown = await _of_unknown_regulations(connection)
     await connection.execute(_KEPT, list(unknown))
-    held = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_HELD, list(LIVE))}
+    awarded = {row[0]: set(zip(row[1], row[2], strict=True)) for row in await connection.fetch(_AWARDED, list(LIVE))}
     rows = await connection.fetch(
         _SUMS,
         now,
@@ -188,7 +188,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
     copied = 0
     for chunk in _chunks(rows, _AT_ONCE):
         records = [
-            (row[0], _packed(row, regulations.claimable(pinned.get(row[0], frozenset()), now), held.get(row[0])))
+            (row[0], _packed(row, regulations.claimable(pinned.get(row[0], frozenset()), now), awarded.get(row[0])))
             for row in chunk
             if row[0] not in unknown
         ]
@@ -204,7 +204,7 @@ async def _of_unknown_regulations(connection: Any) -> dict[UUID, str]:  # Any: a
     return dict(await connection.fetch(_UNKNOWN, list(regulations.versions.all)))
 
 
-def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple[str, str]] | None) -> bytes:
+def _packed(row: Sequence[Any], versions: Sequence[Regulations], awarded: set[tuple[str, str]] | None) -> bytes:
     # Any: the columns' own types
     _, subjects, highest, own, external = row
     found: dict[str, dict[str, None]] = {}
@@ -213,7 +213,7 @@ def _packed(row: Sequence[Any], versions: Sequence[Regulations], held: set[tuple
             totals = _totals(subjects, highest, own, external, below=level.credits)
             at_level = found.setdefault(level.code, {})
             for title in eligibility.titles(totals, level, version):
-                if held is None or (level.code, title) not in held:
+                if awarded is None or (level.code, title) not in awarded:
                     at_level[title] = None
     # jsonb's binary form: a version number, then the text
     return b"\x01" + orjson.dumps({level: list(titles) for level, titles in found.items()})

@@ -20,7 +20,13 @@ from credentials.domain.transfers import Decision, LineState, TransferState
 from credentials.queries.holds import held_among
 from credentials.queries.records import is_on_hold, record_of
 from credentials.queries.sharing import DECIDING, READING
-from credentials.queries.transfers import allocated, held_in, lines_of, open_transfer_of_share, transfers_query
+from credentials.queries.transfers import (
+    allocated,
+    credits_accepted_in,
+    lines_of,
+    open_transfer_of_share,
+    transfers_query,
+)
 from credentials.tables.awards import Allocation
 from credentials.tables.sharing import Share
 from credentials.tables.transfers import Programme, Transfer, TransferLine
@@ -150,7 +156,7 @@ async def decide_transfer(
         decisions,
         {line.credit_id: credit.credits for line, credit in lines},
         ceiling=programme.ceiling_credits,
-        held_already=await held_in(session, transfer.learner_id, transfer.programme_id),
+        held_already=await credits_accepted_in(session, transfer.learner_id, transfer.programme_id),
     )
     taken = [decision.credit_id for decision in decisions if decision.taken]
     if taken:

@@ -290,8 +290,8 @@ async def _notify_of_credit(
     transfers = await transfers_holding(session, credit_id)
     consents = await _consents(session, learner_id, by, lambda scope: scope.covers_credit(credit_id))
     for client_id in dict.fromkeys([*(transfer.client_id for transfer in transfers), *consents]):
-        held_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
-        data = {"credit_id": str(credit_id), "share_ids": consents.get(client_id, []), "transfer_ids": held_by}
+        accepted_by = [str(transfer.transfer_id) for transfer in transfers if transfer.client_id == client_id]
+        data = {"credit_id": str(credit_id), "share_ids": consents.get(client_id, []), "transfer_ids": accepted_by}
         await _notify(session, client_id, event_id, by, type_, at, data)
 
 

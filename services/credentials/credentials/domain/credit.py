@@ -66,14 +66,14 @@ class Countable:
     left_out: dict[str, str]
 
 
-def countable(held: Iterable[Credit], regulations: Regulations) -> Countable:
+def countable(earned: Iterable[Credit], regulations: Regulations) -> Countable:
     """Return which credit may count, one (the best) per module family, and why the rest may not.
 
     The reason codes are level, no_subject, size, repeated, or the status of credit that is not ratified.
     """
     chosen: dict[str, Credit] = {}
     left_out: dict[str, str] = {}
-    for credit in sorted(held, key=preference):
+    for credit in sorted(earned, key=preference):
         if credit.status is not CreditStatus.RATIFIED:
             left_out[credit.id] = credit.status.value
         elif credit.level != regulations.framework_level:

@@ -35,10 +35,10 @@ def titles(totals: Totals, level: Level, regulations: Regulations) -> tuple[str,
 
 
 def by_level(
-    held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
+    earned: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
 ) -> dict[str, tuple[str, ...]]:
     """Return the titles a learner may claim under any of the versions, by level code: those that options.py finds."""
-    facts = list(held)
+    facts = list(earned)
     found: dict[str, dict[str, None]] = {}
     for regulations in versions:
         counted = countable(facts, regulations).credits

@@ -53,7 +53,7 @@ class Near:
 
     plan: Plan
     missing: Mapping[str, int]
-    """Credits by subject that are neither held nor being studied."""
+    """Credits by subject that are neither earned nor being studied."""
     words: str
 
 
@@ -77,9 +77,9 @@ class Forecast:
     nearest: tuple[Near, ...]
 
 
-def left_out(held: Iterable[Credit], regulations: Regulations, *, on_hold: bool) -> tuple[Excluded, ...]:
+def left_out(earned: Iterable[Credit], regulations: Regulations, *, on_hold: bool) -> tuple[Excluded, ...]:
     """Return the credit that counts towards nothing, with its reason; while claims are on hold, all of it."""
-    facts = list(held)
+    facts = list(earned)
     reasons = countable(facts, regulations).left_out
     otherwise = {credit.id: "on_hold" for credit in facts} if on_hold else {}
     return tuple(Excluded(id_, reason) for id_, reason in sorted((otherwise | reasons).items()))
@@ -87,7 +87,7 @@ def left_out(held: Iterable[Credit], regulations: Regulations, *, on_hold: bool)
 
 def forecast(
     level: Level,
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     awards: Sequence[Award],
     courses: Collection[Course],
     versions: Sequence[Regulations],
@@ -99,7 +99,7 @@ def forecast(
 
     With `title`, the nearest titles are that one alone; `most` is how many are given at most.
     """
-    facts, (_, regulations) = list(held), levels_under(versions)[level.code]
+    facts, (_, regulations) = list(earned), levels_under(versions)[level.code]
     counted = countable(facts, regulations).credits
     available = available_at(level, counted, awards)
     open_titles = _open(level, facts, awards, versions)
@@ -139,9 +139,9 @@ def _open(
     return tuple(title for title in found if title not in held)
 
 
-def subjects_of(courses: Iterable[Course], held: Iterable[Credit]) -> set[str]:
+def subjects_of(courses: Iterable[Course], earned: Iterable[Credit]) -> set[str]:
     """Return the subjects of these courses and of this credit."""
-    return {course.subject for course in courses} | {credit.subject for credit in held if credit.subject}
+    return {course.subject for course in courses} | {credit.subject for credit in earned if credit.subject}
 
 
 def not_on_sale(subjects: Iterable[str], level: Level, regulations: Regulations) -> list[Course]:
@@ -189,10 +189,12 @@ def _counting(level: Level, available: Iterable[Credit], regulations: Regulation
     return own + min(external, at_most), external, at_most
 
 
-def lacking(level: Level, held: Iterable[Credit], awards: Sequence[Award], regulations: Regulations) -> tuple[int, str]:
+def lacking(
+    level: Level, earned: Iterable[Credit], awards: Sequence[Award], regulations: Regulations
+) -> tuple[int, str]:
     """Return how many credits a level lacks, and in words why the learner can claim nothing at it (where that is
     so)."""
-    available = available_at(level, countable(list(held), regulations).credits, awards)
+    available = available_at(level, countable(list(earned), regulations).credits, awards)
     counting, external, at_most = _counting(level, available, regulations)
     missing = max(level.credits - counting, 0)
     if not missing:

@@ -27,7 +27,7 @@ class Change:
 
 
 def changes(
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     awards: Sequence[Award],
     before: Sequence[Regulations],
     after: Sequence[Regulations],
@@ -36,7 +36,7 @@ def changes(
 
     `before` are the versions the learner may claim under now, `after` those from the candidate's effect on.
     """
-    facts = list(held)
+    facts = list(earned)
     then, now = by_level(facts, awards, after), by_level(facts, awards, before)
     found: list[Change] = []
     for level in sorted({*now, *then}):

@@ -85,13 +85,13 @@ class Option:
 
 
 def options(
-    held: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
+    earned: Iterable[Credit], awards: Sequence[Award], versions: Sequence[Regulations]
 ) -> dict[str, tuple[Option, ...]]:
     """Return what a learner may claim under any of the versions, by level code.
 
     An option names the first version that gives its title; the others are in `also_under`.
     """
-    facts = list(held)
+    facts = list(earned)
     merged: dict[str, dict[str, Option]] = {code: {} for code in levels_under(versions)}
     for regulations in versions:
         counted = countable(facts, regulations).credits
@@ -113,7 +113,7 @@ def options(
 def select(
     credit_ids: Sequence[str],
     level: Level,
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     awards: Sequence[Award],
     regulations: Regulations,
 ) -> Option:
@@ -121,7 +121,7 @@ def select(
 
     Raises WrongSelection, NotAvailable, TitleAlreadyHeld.
     """
-    available = {credit.id: credit for credit in available_at(level, countable(held, regulations).credits, awards)}
+    available = {credit.id: credit for credit in available_at(level, countable(earned, regulations).credits, awards)}
     if len(set(credit_ids)) != len(credit_ids):
         raise WrongSelection("a credit counts once")
     if missing := [credit_id for credit_id in credit_ids if credit_id not in available]:

@@ -98,5 +98,5 @@ def supposed(
 
 
 def index_of(credit_id: str) -> int | None:
-    """Return the index in the request of credit that is supposed; None for credit that is held."""
+    """Return the index in the request of credit that is supposed; None for credit that is earned."""
     return int(credit_id.removeprefix(SUPPOSED)) if credit_id.startswith(SUPPOSED) else None

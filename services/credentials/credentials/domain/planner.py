@@ -1,6 +1,6 @@
 """Plans: what leads to a title, from the credit a learner holds, the courses they study, and courses on sale.
 
-For use before a purchase as well as after it, and for somebody who holds nothing. In closed form: held credit costs
+For use before a purchase as well as after it, and for somebody who holds nothing. In closed form: earned credit costs
 nothing, what is being studied costs weeks, a course on sale costs its price and weeks, and the cheapest selection for a
 title is found as the best one is (fillings.py). Source: docs/rules.md, "Choosing credit".
 """
@@ -47,7 +47,7 @@ class Plan:
     rank: int
     reason: str
     regulations: str
-    held: tuple[Credit, ...]
+    earned: tuple[Credit, ...]
     enrolled: tuple[Course, ...]
     to_buy: tuple[Course, ...]
 
@@ -85,7 +85,7 @@ def fewest(course: Course) -> Cost:
 
 
 def plans(
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     awards: Sequence[Award],
     courses: Collection[Course],
     levels: Collection[str],
@@ -98,7 +98,7 @@ def plans(
 
     The best plan has the lowest sum of `objective` over its courses; plans come in that order.
     """
-    facts = list(held)
+    facts = list(earned)
     best: dict[tuple[str, str], tuple[Cost, Plan]] = {}
     for regulations in versions:
         counted = countable(facts, regulations).credits
@@ -159,7 +159,7 @@ def _offered(
     objective: Objective,
     level: Level,
 ) -> list[Course]:
-    """Return the courses that would add credit: one a family, of no family held, and no more of a subject than can
+    """Return the courses that would add credit: one a family, of no family earned, and no more of a subject than can
     count."""
     families = {credit.family for credit in counted}
     adding: list[Course] = []
@@ -202,7 +202,7 @@ def _plan(
         rank=title.rank,
         reason=title.reason,
         regulations=regulations.version,
-        held=tuple(credit for credit in chosen if credit.id not in courses),
+        earned=tuple(credit for credit in chosen if credit.id not in courses),
         enrolled=tuple(course for course in studied if course.enrolled),
         to_buy=tuple(course for course in studied if not course.enrolled),
     )

@@ -110,9 +110,9 @@ class Proposal:
     words: str
 
 
-def spare(award: Award, held: Iterable[Credit], others: Iterable[Award]) -> list[Credit]:
+def spare(award: Award, earned: Iterable[Credit], others: Iterable[Award]) -> list[Credit]:
     """Return what the award may stand on: its own credit, and what none of `others` holds, each module once."""
-    facts = list(held)
+    facts = list(earned)
     taken = frozenset[str]().union(*(other.credit_ids for other in others))
     standing = {credit.family for credit in _own(award, facts) if credit.status is CreditStatus.RATIFIED}
     return [
@@ -122,20 +122,20 @@ def spare(award: Award, held: Iterable[Credit], others: Iterable[Award]) -> list
     ]
 
 
-def _own(award: Award, held: Iterable[Credit]) -> list[Credit]:
-    return [credit for credit in held if credit.id in award.credit_ids]
+def _own(award: Award, earned: Iterable[Credit]) -> list[Credit]:
+    return [credit for credit in earned if credit.id in award.credit_ids]
 
 
-def present_title(award: Award, held: Iterable[Credit], regulations: Regulations) -> str:
+def present_title(award: Award, earned: Iterable[Credit], regulations: Regulations) -> str:
     """Return the title of the award's own selection under its subjects' present names; a substitute must give the
     same."""
-    return title_of(by_name(_own(award, held)), regulations.level(award.level), regulations).text
+    return title_of(by_name(_own(award, earned)), regulations.level(award.level), regulations).text
 
 
 def propose(
     award: Award,
     lost: Collection[str],
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     others: Sequence[Award],
     chain: Collection[str],
     regulations: Regulations,
@@ -148,7 +148,7 @@ def propose(
     superseded: they bar no substitution, but whatever they hold is not free for a new title. `regulations` are those it
     was awarded under, `versions` those the learner may claim under now.
     """
-    facts = list(held)
+    facts = list(earned)
     substitute = substitution(award, facts, [other for other in others if other.id not in chain], regulations)
     offer = _offer(award, facts, others, regulations, versions)
     if substitute is not None:
@@ -170,25 +170,25 @@ def propose(
 
 def _offer(
     award: Award,
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     others: Sequence[Award],
     regulations: Regulations,
     versions: Sequence[Regulations],
 ) -> tuple[str, ...]:
     at_most = regulations.level(award.level).rank
     levels = [level.code for level in reversed(regulations.levels) if level.rank <= at_most]
-    found = options(held, others, versions)
+    found = options(earned, others, versions)
     return tuple(option.title for level in levels for option in found.get(level, ()))
 
 
 def substitution(
-    award: Award, held: Iterable[Credit], others: Sequence[Award], regulations: Regulations
+    award: Award, earned: Iterable[Credit], others: Sequence[Award], regulations: Regulations
 ) -> Substitute | None:
     """Return the best substitute for the same title, or None.
 
     It keeps as much of the award's own credit as still counts, and takes the best spare credit for the rest.
     """
-    facts = list(held)
+    facts = list(earned)
     level, wanted = regulations.level(award.level), present_title(award, facts, regulations)
 
     def cost(credit: Credit) -> Cost:

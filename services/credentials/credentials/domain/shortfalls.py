@@ -44,7 +44,7 @@ def failing(supposed: Iterable[Credit], regulations: Regulations) -> dict[str, s
 def unreachable(
     level: Level,
     plan_request: PlanRequest,
-    held: Iterable[Credit],
+    earned: Iterable[Credit],
     awards: Sequence[Award],
     courses: Collection[Course],
     elsewhere: Mapping[str, tuple[Course, str]],
@@ -55,7 +55,7 @@ def unreachable(
 
     `elsewhere` are the courses sold in other currencies (id -> course, currency), `subjects` all those there are.
     """
-    facts = list(held)
+    facts = list(earned)
     all_sold = [*courses, *(course for course, _ in elsewhere.values())]
     known = [*all_sold, *not_on_sale(subjects, level, levels_under(versions)[level.code][1])]
 

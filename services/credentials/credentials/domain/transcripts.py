@@ -13,12 +13,12 @@ def content(
     awards: Iterable[Mapping[str, Any]],  # Any: JSON
 ) -> Document:
     """Return what a transcript says, apart from its version and instant. The total is of ratified credit."""
-    held = sorted(credits_, key=lambda entry: (entry["ratified_at"], entry["credit_id"]))
+    earned = sorted(credits_, key=lambda entry: (entry["ratified_at"], entry["credit_id"]))
     return {
         "learner_id": learner_id,
         "name": name,
-        "credits": held,
-        "total_credits": sum(entry["credits"] for entry in held),
+        "credits": earned,
+        "total_credits": sum(entry["credits"] for entry in earned),
         "awards": sorted(awards, key=lambda entry: (entry["conferred_at"], entry["award_id"])),
     }
 

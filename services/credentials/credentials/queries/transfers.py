@@ -13,7 +13,7 @@ from credentials.tables.awards import Allocation
 from credentials.tables.facts import Credit
 from credentials.tables.transfers import Programme, Transfer, TransferLine
 
-HELD = (LineState.COMMITTED, LineState.CONSUMED)
+ACCEPTED = (LineState.COMMITTED, LineState.CONSUMED)
 
 
 def transfers_query(*, learner_id: UUID | None = None, client_id: str | None = None) -> Select[Transfer]:
@@ -47,19 +47,19 @@ async def programmes_by_id(session: AsyncSession, programme_ids: Collection[UUID
     return {row.programme_id: row for row in rows}
 
 
-async def held_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -> int:
+async def credits_accepted_in(session: AsyncSession, learner_id: UUID, programme_id: UUID) -> int:
     """Return how many credits of the learner's the programme holds or has used up."""
-    held = await held_by(session, [(learner_id, programme_id)])
-    return held[learner_id, programme_id]
+    accepted = await credits_accepted(session, [(learner_id, programme_id)])
+    return accepted[learner_id, programme_id]
 
 
-async def held_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> Counter[tuple[UUID, UUID]]:
+async def credits_accepted(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> Counter[tuple[UUID, UUID]]:
     """Return the same for many learners and programmes, in one statement."""
     line, transfer = TransferLine, Transfer
     rows = await session.execute(
         select(transfer.learner_id, transfer.programme_id, func.sum(line.credits_recognised))
         .join(transfer, transfer.transfer_id == line.transfer_id)
-        .where(tuple_(transfer.learner_id, transfer.programme_id).in_(pairs), line.state.in_(HELD))
+        .where(tuple_(transfer.learner_id, transfer.programme_id).in_(pairs), line.state.in_(ACCEPTED))
         .group_by(transfer.learner_id, transfer.programme_id)
     )
     return Counter({(row[0], row[1]): row[2] or 0 for row in rows})
@@ -80,7 +80,7 @@ async def transfers_holding(session: AsyncSession, credit_id: UUID) -> Sequence[
     statement = (
         select(transfer)
         .join(line, line.transfer_id == transfer.transfer_id)
-        .where(line.credit_id == credit_id, line.state.in_(HELD))
+        .where(line.credit_id == credit_id, line.state.in_(ACCEPTED))
     )
     return (await session.scalars(statement)).all()
 

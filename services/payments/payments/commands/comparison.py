@@ -44,14 +44,14 @@ async def differing_payments(
     }
     changed = await _shown_sums(session, provider, references)
     wanted = await positions(session, known.values())
-    held = await balances_of(session, wanted)
+    balances = await balances_of(session, wanted)
 
     def agrees(fact: PaymentFact) -> bool:
         payment = known.get(fact.reference)
         if payment is None:
             return False
         id_ = payment.payment_id
-        booked = not ledger.differences(ledger.books(wanted[id_]), payment.currency, held[id_])
+        booked = not ledger.differences(ledger.books(wanted[id_]), payment.currency, balances[id_])
         return booked and _says_the_same(payment, fact, changed)
 
     agreeing = [one.reference for one in facts if agrees(one)]

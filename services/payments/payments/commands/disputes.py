@@ -6,7 +6,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.losses import lose_to_the_bank
-from payments.commands.orders import next_word_at
+from payments.commands.orders import next_announcement_at
 from payments.domain.disputes import (
     CHARGEBACK,
     DisputeAlreadyClosed,
@@ -105,7 +105,7 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Disput
     dispute = await fetch(session, Dispute, dispute_id, lock=True)
     if dispute.closed_at is not None:
         raise DisputeAlreadyClosed(f"this dispute was {dispute.outcome}")
-    at = next_word_at(session, order)
+    at = next_announcement_at(session, order)
     dispute.outcome, dispute.closed_by, dispute.closed_at = outcome, by, at
     publish(
         session,

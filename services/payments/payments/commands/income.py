@@ -13,7 +13,7 @@ from payments.commands.cancellation import leave_others
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
 from payments.commands.losses import confirm_with, return_duplicate
-from payments.commands.orders import announced, close_checkouts, next_word_at
+from payments.commands.orders import announced, close_checkouts, next_announcement_at
 from payments.commands.refunds import refund_line, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import show_payment
@@ -81,9 +81,9 @@ async def take(
                 received=(payment.amount_minor, payment.currency),
             )
             if order.status == OrderStatus.UNDERPAID:
-                grace = policy_of(order.regulations_version).underpaid_refund_after
-                order.expires_at, days = max(order.expires_at, (payment.funded_at or at) + grace), grace.days
-                await emails.email_underpaid(session, payment, attempt, days)
+                refund_after = policy_of(order.regulations_version).underpaid_refund_after
+                order.expires_at = max(order.expires_at, (payment.funded_at or at) + refund_after)
+                await emails.email_underpaid(session, payment, attempt, refund_after.days)
             else:
                 await return_underpaid(session, order)
         case Use.DUPLICATE:
@@ -198,7 +198,7 @@ async def _confirm_again(
             order_id=order.order_id,
             payment_id=payment.payment_id,
             learner_id=order.learner_id,
-            restored_at=next_word_at(session, order),
+            restored_at=next_announcement_at(session, order),
         ),
     )
     await emails.email_paid_again(session, payment, order, due)

@@ -22,8 +22,8 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
     """
     await session.flush()
     position = await books.position(session, payment)
-    wanted, held = ledger.books(position), await books.balances(session, payment.payment_id)
-    for currency, entries in ledger.differences(wanted, payment.currency, held).items():
+    wanted, booked = ledger.books(position), await books.balances(session, payment.payment_id)
+    for currency, entries in ledger.differences(wanted, payment.currency, booked).items():
         before = await session.scalar(
             select(func.count()).select_from(Posting).where(Posting.payment_id == payment.payment_id)
         )
@@ -43,5 +43,5 @@ async def post(session: AsyncSession, kind: str, payment: Payment, *, refund_id:
             for account, amount in entries.items()
         )
         await session.flush()
-    if any(entries.get(Account.LOSSES) for entries in (wanted, *held.values())):
+    if any(entries.get(Account.LOSSES) for entries in (wanted, *booked.values())):
         await unmatched.show_loss(session, payment, ledger.paid_out_too_much(position))

@@ -9,7 +9,7 @@ from sqlalchemy.orm import aliased
 from payments.commands import emails
 from payments.commands.cancellation import leave_others
 from payments.commands.ledger import post
-from payments.commands.orders import announced, close_checkouts, next_word_at
+from payments.commands.orders import announced, close_checkouts, next_announcement_at
 from payments.commands.refunds import announce_request, owe_again, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import show_own_payment
@@ -63,7 +63,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
             learner_id=order.learner_id,
             reason_code=payment.reason_code or payment.provider_status,
             lines=tuple(announced(line) for line in lines if line.order_line_id not in gone_back),
-            reversed_at=next_word_at(session, order),
+            reversed_at=next_announcement_at(session, order),
         ),
     )
     owed = any(line.order_line_id not in gone_back for line in lines)
@@ -147,7 +147,7 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
                 order_id=order.order_id,
                 payment_id=payment.payment_id,
                 learner_id=order.learner_id,
-                restored_at=next_word_at(session, order),
+                restored_at=next_announcement_at(session, order),
             ),
         )
         await emails.email_restored(session, payment, order)

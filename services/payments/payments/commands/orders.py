@@ -123,7 +123,7 @@ async def end_repayment(session: AsyncSession, order_id: UUID) -> None:
         await close_checkouts(session, order_id)
 
 
-def next_word_at(session: AsyncSession, order: Order) -> datetime:
+def next_announcement_at(session: AsyncSession, order: Order) -> datetime:
     """Return the instant at which to announce where an order's money is, later than each before, whichever replica's
     clock gave that: subscribers go by the latest. The order must be locked."""
     at = now(session)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
-from payments.commands.orders import next_word_at
+from payments.commands.orders import next_announcement_at
 from payments.commands.unmatched import end_unmatched, show_payment
 from payments.domain.payments import (
     DEAD,
@@ -41,7 +41,7 @@ from shared.messaging import publish
 
 log = logging.getLogger(__name__)
 
-HELD_BY_METHOD: Final = frozenset({ProviderStatus.PROCESSED, ProviderStatus.DELIVERED})
+METHOD_MATTERS: Final = frozenset({ProviderStatus.PROCESSED, ProviderStatus.DELIVERED})
 """Statuses at which the method matters: by it the money is certain or not, and the receipt names it."""
 COMES_TO_NOTHING: Final = frozenset({ProviderStatus.CANCELLED, ProviderStatus.FAILED})
 """Statuses without any money: whose it would have been does not concern finance."""
@@ -212,7 +212,7 @@ def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy
     if not fetched and payment.ask_at is not None and payment.ask_at <= at:
         return  # a contradiction is settled by an answer, and not by another callback
     asking_ends = order.expires_at + policy.ask_until_after_expiry
-    if not fetched and payment.method == UNKNOWN_METHOD and payment.provider_status in HELD_BY_METHOD:
+    if not fetched and payment.method == UNKNOWN_METHOD and payment.provider_status in METHOD_MATTERS:
         payment.ask_at = at  # a callback that leaves out how it was paid
     elif payment.provider_status == ProviderStatus.DELIVERED:
         payment.ask_at = None
@@ -251,7 +251,7 @@ async def _follow(
                     order_id=order.order_id,
                     payment_id=payment.payment_id,
                     learner_id=order.learner_id,
-                    settled_at=next_word_at(session, order),
+                    settled_at=next_announcement_at(session, order),
                 ),
             )
     if state is State.FAILED_ATTEMPT and before is not State.FAILED_ATTEMPT:

@@ -10,7 +10,7 @@ from payments.domain.orders import OrderStatus, status_after
 from payments.domain.payments import FUNDED
 from payments.domain.policy import policy_of
 from payments.domain.refunds import Reason
-from payments.queries.payments import confirming_payment, held_payments, payments_under_way
+from payments.queries.payments import confirming_payment, payments_under_way, underpaid_payments
 from payments.tables import Order
 from shared.database import fetch, now
 
@@ -22,14 +22,14 @@ async def reconsider(session: AsyncSession, order: Order) -> None:
     order.status = status_after(
         OrderStatus(order.status),
         confirming_funded=None if confirming is None else confirming.state in FUNDED,
-        underpaid=bool(await held_payments(session, order.order_id)),
+        underpaid=bool(await underpaid_payments(session, order.order_id)),
     )
 
 
 async def return_underpaid(session: AsyncSession, order: Order) -> None:
     """Give back, whole, each payment of the order that was too little. The order must be locked."""
     await session.flush()
-    for payment in await held_payments(session, order.order_id):
+    for payment in await underpaid_payments(session, order.order_id):
         await return_money(session, order, payment, payment.amount_minor, Reason.UNDERPAID)
 
 
@@ -39,9 +39,9 @@ async def give_up_underpaid(session: AsyncSession, order_id: UUID) -> None:
     order = await fetch(session, Order, order_id, lock=True)
     await reconsider(session, order)
     if order.status == OrderStatus.UNDERPAID:
-        grace = policy_of(order.regulations_version).underpaid_refund_after
-        held = await held_payments(session, order_id)
-        if any(payment.funded_at is None or payment.funded_at + grace > now(session) for payment in held):
+        refund_after = policy_of(order.regulations_version).underpaid_refund_after
+        underpaid = await underpaid_payments(session, order_id)
+        if any(payment.funded_at is None or payment.funded_at + refund_after > now(session) for payment in underpaid):
             return
         if await payments_under_way(session, order_id):
             return

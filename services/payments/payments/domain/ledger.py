@@ -59,15 +59,15 @@ def paid_out_too_much(of: PaymentPosition) -> int:
     return of.paid_out - (of.given_back if of.received else 0)
 
 
-def differences(wanted: Entries, currency: str, held: Mapping[str, Entries]) -> Mapping[str, Entries]:
+def differences(wanted: Entries, currency: str, booked: Mapping[str, Entries]) -> Mapping[str, Entries]:
     """Return what to post, by currency. Balances in another currency than the wanted one are undone: sums of different
     currencies cannot be added."""
-    found = {one: difference({}, entries) for one, entries in held.items() if one != currency}
-    found[currency] = difference(wanted, held.get(currency, {}))
+    found = {one: difference({}, entries) for one, entries in booked.items() if one != currency}
+    found[currency] = difference(wanted, booked.get(currency, {}))
     return {one: entries for one, entries in found.items() if entries}
 
 
-def difference(wanted: Entries, held: Entries) -> Entries:
+def difference(wanted: Entries, booked: Entries) -> Entries:
     """Return what to post so that the balances are as wanted; accounts that do not change are left out."""
-    moved = {account: wanted.get(account, 0) - held.get(account, 0) for account in Account}
+    moved = {account: wanted.get(account, 0) - booked.get(account, 0) for account in Account}
     return {account: amount for account, amount in moved.items() if amount}

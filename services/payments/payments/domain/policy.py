@@ -81,7 +81,7 @@ versions = Versions("payments", parse)
 policy_at, policy_of = versions.in_force, versions.find
 
 
-def shortest_grace() -> timedelta:
+def soonest_underpaid_refund() -> timedelta:
     """Return the shortest time after which any version returns money that was too little."""
     return min(version.underpaid_refund_after for version in versions.all.values())
 

@@ -8,7 +8,7 @@ from sqlalchemy import exists, or_, select
 
 from payments.commands import erasure, orders, underpayment
 from payments.domain.orders import OrderStatus
-from payments.domain.policy import policy_at, shortest_grace
+from payments.domain.policy import policy_at, soonest_underpaid_refund
 from payments.jobs import asking, comparing, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
 from payments.jobs.comparing import compare_with_provider
@@ -58,7 +58,7 @@ async def return_underpaid(work: Work) -> None:
     due = (
         select(Order.order_id)
         .join(Payment, Payment.order_id == Order.order_id)
-        .where(unreturned(), or_(~waiting, Payment.funded_at <= work.now() - shortest_grace()))
+        .where(unreturned(), or_(~waiting, Payment.funded_at <= work.now() - soonest_underpaid_refund()))
         .group_by(Order.order_id)
         .order_by(Order.order_id)
     )

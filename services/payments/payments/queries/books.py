@@ -20,7 +20,7 @@ from payments.tables import (
     ProviderRefund,
     Refund,
 )
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 Balances = Mapping[str, Mapping[Account, int]]
 """The balance of each account, by currency."""
@@ -104,7 +104,7 @@ class PostingWithEntries:
 
 
 async def ledger_page(
-    session: AsyncSession, order_id: UUID | None, paging: Cursor
+    session: AsyncSession, order_id: UUID | None, paging: PageRequest
 ) -> tuple[list[PostingWithEntries], str | None]:
     """Return a page of postings with their entries, of one order or of all, the oldest first."""
     statement = select(Posting)

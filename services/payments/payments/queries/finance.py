@@ -11,11 +11,11 @@ from payments.tables import (
     Refund,
     UnmatchedPayment,
 )
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 
 async def disputes_page(
-    session: AsyncSession, *, open_: bool | None, paging: Cursor
+    session: AsyncSession, *, open_: bool | None, paging: PageRequest
 ) -> tuple[list[Dispute], str | None]:
     statement = select(Dispute)
     if open_ is not None:
@@ -42,7 +42,7 @@ def is_still_shown() -> ColumnElement[bool]:
 
 
 async def unmatched_page(
-    session: AsyncSession, *, open_: bool, paging: Cursor
+    session: AsyncSession, *, open_: bool, paging: PageRequest
 ) -> tuple[list[UnmatchedPayment], str | None]:
     ended = UnmatchedPayment.ended_at
     return await paginate(
@@ -54,6 +54,8 @@ async def unmatched_page(
     )
 
 
-async def refunds_page(session: AsyncSession, status: RefundStatus, paging: Cursor) -> tuple[list[Refund], str | None]:
+async def refunds_page(
+    session: AsyncSession, status: RefundStatus, paging: PageRequest
+) -> tuple[list[Refund], str | None]:
     found = select(Refund).where(Refund.status == status)
     return await paginate(session, found, paging, by=[Refund.requested_at, Refund.refund_id])

@@ -24,7 +24,7 @@ from payments.tables import (
     RatifiedResult,
     Refund,
 )
-from shared.paging import Cursor, paginate
+from shared.paging import PageRequest, paginate
 
 
 async def offers(session: AsyncSession, course_ids: Iterable[UUID], at: datetime) -> dict[UUID, Offer]:
@@ -176,7 +176,7 @@ async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[Or
     return list(await session.scalars(statement.order_by(OrderLine.position)))
 
 
-async def orders_page(session: AsyncSession, learner_id: UUID, paging: Cursor) -> tuple[list[Order], str | None]:
+async def orders_page(session: AsyncSession, learner_id: UUID, paging: PageRequest) -> tuple[list[Order], str | None]:
     return await paginate(
         session,
         select(Order).where(Order.learner_id == learner_id),

@@ -81,7 +81,7 @@ def _goes_back_whole() -> ColumnElement[bool]:
     return and_(Refund.order_line_id.is_(None), Refund.status != RefundStatus.CANCELLED)
 
 
-async def held_payments(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
+async def underpaid_payments(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
     """Return the order's payments that were too little and do not go back yet."""
     statement = select(Payment).where(Payment.order_id == order_id, unreturned()).order_by(Payment.seen_at)
     return (await session.scalars(statement)).all()
