@@ -269,6 +269,74 @@ def test_every_whole_number_in_a_request_has_a_bound(name):
             assert not _boundless(document, asked, frozenset()), f"{method} {path}"
 
 
+NAMED_ALIKE = {
+    "description": "of a course or subject, or of one criterion",
+    "institution": "a name where we know it not, a slug where we do",
+    "reason": "of a decision, of one line of it, or why a key is given up",
+    "subject": "a slug in the catalogue, a name in a forecast",
+    "text": "of an outcome or of a study unit",
+    "title": "of what is taught, of a brief, or of an award, which names several subjects",
+    "url": "of a skill in its framework, or where webhooks go",
+    "version": "of a declaration or of the regulations",
+    "name": "of one thing, or as it is printed: given and family name",
+}
+"""What is asked for under one name and is not one thing; whatever else has one name has one limit."""
+
+
+def test_a_text_that_one_operation_takes_is_no_longer_than_the_next_one_takes():
+    """Else somebody is registered with a name with which nobody can buy."""
+    document = merged_openapi()
+    found: defaultdict[str, set[int]] = defaultdict(set)
+    for item in document["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                _lengths(document, parameter["name"], parameter["schema"], found, frozenset())
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                _lengths(document, "", body.get("schema"), found, frozenset())
+    assert found["family_name"]
+    assert {name: lengths for name, lengths in found.items() if len(lengths) > 1}.keys() == NAMED_ALIKE.keys()
+
+
+def _lengths(document, name, schema, found, above):
+    """Add the longest text of each member of a schema to `found`, by the member's name."""
+    if isinstance(schema, list):
+        for one in schema:
+            _lengths(document, name, one, found, above)
+    if not isinstance(schema, dict):
+        return
+    if "$ref" in schema and schema["$ref"] not in above:
+        kind = schema["$ref"].rpartition("/")[2]
+        _lengths(document, name, document["components"]["schemas"][kind], found, above | {schema["$ref"]})
+    if "maxLength" in schema:
+        found[name].add(schema["maxLength"])
+    for member, inner in schema.get("properties", {}).items():
+        _lengths(document, member, inner, found, above)
+    for inner in ("items", "anyOf", "oneOf", "allOf"):
+        _lengths(document, name, schema.get(inner), found, above)
+
+
+def test_the_longest_names_together_are_as_long_as_what_is_made_of_them():
+    """A title is claimed, and a person's whole name sent back, just as we wrote them."""
+    schemas = merged_openapi()["components"]["schemas"]
+
+    def longest(kind, member):
+        schema = schemas[kind]["properties"][member]
+        return next(one["maxLength"] for one in (schema, *schema.get("anyOf", ())) if "maxLength" in one)
+
+    subject = longest("SubjectRequest", "award_name")
+    titles = [
+        rule.template.format(*("x" * subject for _ in range(rule.named)), label=level.label, credits=level.credits)
+        for one in credentials_regulations.versions.all.values()
+        for rule in one.title_rules
+        for level in one.levels
+    ]
+    assert max(map(len, titles)) <= longest("ClaimRequest", "title")
+    whole = longest("ShortForm", "given_name") + 1 + longest("ShortForm", "family_name")
+    for kind in ("ShortForm", "Particulars"):
+        assert (longest(kind, "display_name"), longest(kind, "certificate_name")) == (whole, whole)
+    assert longest("NewNameRequest", "certificate_name") == whole <= longest("PrintedOnDocument", "name")
+
+
 def _boundless(document, schema, above):
     """Where in a schema a whole number is without its largest."""
     if not isinstance(schema, dict):

@@ -32,6 +32,14 @@ async def test_an_order_says_that_a_card_was_declined_and_can_be_paid_again(shop
     assert (order["status"], [one["status"] for one in order["payments"]]) == ("paid", ["declined", "received"])
 
 
+async def test_whoever_could_enrol_can_pay_however_long_the_name(shop):
+    """Enrolment takes 200 characters; the provider, whose limit nobody knows, is sent the beginning."""
+    order = await shop.order(await shop.sell())
+    payer = {"email": "ada@example.org", "given_name": "A" * 200, "family_name": "\N{HANGUL SYLLABLE GA}" * 200}
+    sent = shop.sandbox.session(await shop.open_session(order, payer=payer))["payor"]
+    assert (sent["first_name"], sent["last_name"]) == ("A" * 100, "\N{HANGUL SYLLABLE GA}" * 100)
+
+
 async def test_a_bank_transfer_under_way_is_shown_and_the_order_is_not_sold_twice(shop):
     order = await shop.order(await shop.sell())
     payment = await shop.pay(await shop.open_session(order), method="bank_transfer")

@@ -104,7 +104,7 @@ class AwardOptionsView(View):
 
 class ClaimRequest(RequestModel):
     level: str = Field(max_length=40, examples=["pgcert"])
-    title: Text = Field(max_length=400, description="Exactly as in the options", examples=["PGCert in Data Science"])
+    title: Text = Field(max_length=1000, description="Exactly as in the options", examples=["PGCert in Data Science"])
     credit_ids: tuple[UUID, ...] | None = Field(
         default=None,
         max_length=100,

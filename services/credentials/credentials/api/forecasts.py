@@ -40,7 +40,7 @@ router = Router()
 Level = Annotated[str | None, Query(max_length=40, description="One level only", examples=["pgcert"])]
 Title = Annotated[
     Text | None,
-    Query(max_length=400, description="One title only, exactly", examples=["PGCert in Data Science with Management"]),
+    Query(max_length=1000, description="One title only, exactly", examples=["PGCert in Data Science with Management"]),
 ]
 Subjects = Annotated[
     list[Text],

@@ -47,7 +47,9 @@ router = Router()
 Keyed = Annotated[Digests, resource(Digests)]
 
 PersonName = Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-CertificateName = Annotated[Text, StringConstraints(min_length=1, max_length=400), Field(examples=["Okonkwo Adaeze"])]
+FullName = Annotated[Text, StringConstraints(min_length=1, max_length=401)]
+"""Room for the longest given name, a space and the longest family name."""
+CertificateName = Annotated[FullName, Field(examples=["Okonkwo Adaeze"])]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 
@@ -81,7 +83,7 @@ class ShortForm(RequestModel):
 
     family_name: PersonName = Field(description="Somebody with a single name gives it here", examples=["Okonkwo"])
     given_name: PersonName | None = Field(default=None, examples=["Adaeze"])
-    display_name: PersonName | None = Field(
+    display_name: FullName | None = Field(
         default=None, description="How to address the person; else given and family name", examples=["Ada Okonkwo"]
     )
     certificate_name: CertificateName | None = Field(
@@ -103,7 +105,7 @@ class Particulars(RequestModel):
 
     family_name: PersonName | None = Field(default=None, examples=["Okonkwo-Reid"])
     given_name: PersonName | None = Field(default=None, description="null: none", examples=["Adaeze"])
-    display_name: PersonName | None = Field(
+    display_name: FullName | None = Field(
         default=None, description="null: made of the other names", examples=["Ada Okonkwo-Reid"]
     )
     certificate_name: CertificateName | None = Field(

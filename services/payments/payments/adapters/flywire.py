@@ -57,6 +57,8 @@ MINUTE: Final = 60.0
 AT_ONCE: Final = 8
 """Calls under way at once: enough for the 500 a minute that Flywire allows. For each call httpx looks through all that
 are open, so more would be slower."""
+LONGEST_NAME: Final = 100
+"""Of a payer's names, in characters. Flywire documents no limit; a name only fills in its form."""
 KEPT_FOR_PEOPLE: Final = 4
 """One call in so many is kept for `URGENT` operations: background calls must not make payers wait."""
 URGENT: Final = frozenset({"create_checkout"})
@@ -128,8 +130,9 @@ class Flywire:
             "type": "one_off",
             "charge_intent": {"mode": "one_off"},
             "payor": {
-                "first_name": order.payer.given_name,
-                "last_name": order.payer.family_name,
+                # The form is filled in with them, and the payer may change them there: nobody is refused for a name.
+                "first_name": order.payer.given_name[:LONGEST_NAME],
+                "last_name": order.payer.family_name[:LONGEST_NAME],
                 "email": order.payer.email,
                 "country": order.payer.country,
             },

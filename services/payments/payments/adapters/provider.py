@@ -28,7 +28,7 @@ class ProviderRefused(BadUpstream):
 
 @dataclass(frozen=True, slots=True)
 class Payer:
-    """The payer as the pay page shows them. Names go to the provider only."""
+    """The payer as the pay page shows them. Names go to the provider only, shortened to what it takes."""
 
     email: str
     given_name: str

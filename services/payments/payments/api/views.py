@@ -153,8 +153,8 @@ class OrderView(View):
 
 class PayerRequest(RequestModel):
     email: Email = Field(description="The confirmation is e-mailed there", examples=["ada.lovelace@example.org"])
-    given_name: Text = Field(default="", max_length=100, examples=["Ada"])
-    family_name: Text = Field(default="", max_length=100, examples=["Lovelace"])
+    given_name: Text = Field(default="", max_length=200, examples=["Ada"])
+    family_name: Text = Field(default="", max_length=200, examples=["Lovelace"])
     country: str = Field(default="GB", pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["GB"])
 
 
