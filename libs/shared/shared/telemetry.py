@@ -41,6 +41,7 @@ feeds_unread = Gauge(
     "feeds_unread", "Feeds not yet read to their end since the start: nothing is ended or removed before", ["service"]
 )
 feeds_foreign = Gauge("feeds_foreign", "Feeds not read, for they are of another installation's database", ["service"])
+feeds_unfinished = Gauge("feeds_unfinished", "Feeds that did not end within their turn, and are read on", ["service"])
 history_lost = Gauge(
     "history_lost", "1 while others have read what this database does not have, and nobody has accepted it", ["service"]
 )

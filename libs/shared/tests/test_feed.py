@@ -9,18 +9,20 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from shared import telemetry
+from shared.events.catalogue import CoursePublished
 from shared.events.payments import PaymentConfirmed, PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.leases import lease
 from shared.messaging import Inbox, feed, publish
 from shared.messaging.epochs import START, BadFeedCursor
-from shared.messaging.feed import FeedAway, FeedPage, HttpFeed, Reconciler, read_page
+from shared.messaging.feed import FeedAway, FeedPage, FeedUnfinished, HttpFeed, Reconciler, read_page
 from shared.messaging.inbox import Receiver
+from shared.messaging.missing import missing
 from shared.messaging.outbox import write_announced
 from shared.process import Process
 
 from . import delivery
-from .delivery import HASTY, confirmed, refund_of, reversed_
+from .delivery import HASTY, body_of, confirmed, refund_of, reversed_
 from .feeds import Local, reconciler
 from .messaging_nodes import Station, eventually
 from .processes import service_of
@@ -328,6 +330,87 @@ async def test_a_feed_whose_pages_go_round_keeps_no_other_unread(payments, enrol
             await reconciling.catch_up("payments")
     assert len(circle.asked) < 6
     assert await enrolment.effects() == 1
+
+
+async def test_a_listing_of_what_is_missing_ends_where_the_pages_go_round(payments, enrolment):
+    await payments.announce(refund_of())
+    async with asyncio.timeout(20):
+        with pytest.raises(FeedAway, match="circle"):
+            [one async for one in missing(enrolment.database, enrolment.receiver.inbox, {"payments": Circle(payments)})]
+
+
+class Endless(Local):
+    """Always has one event more, and a cursor further on."""
+
+    def __init__(self, station, epoch):
+        super().__init__(station)
+        self.epoch = epoch
+
+    async def read(self, types, after):
+        self.asked.append((tuple(types), after))
+        await asyncio.sleep(0.01)
+        cursor = f"{self.epoch}.{int(after.split('.')[-2]) + 1}.0"
+        return FeedPage(bodies=[body_of(refund_of()).decode()], cursor=cursor)
+
+
+async def test_a_feed_that_never_ends_keeps_no_other_unread_and_goes_on_where_it_stood(
+    payments, enrolment, monkeypatch
+):
+    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.02)
+    monkeypatch.setattr(feed, "TURN_SECONDS", 0.1)
+    endless = Endless(payments, (await read_page(payments.database, REFUNDS, START)).cursor.partition(".")[0])
+    enrolment.receiver.inbox.on(CoursePublished)(nothing)
+    feeds = {"payments": endless, "catalogue": Local(payments)}
+    reconciling = Reconciler(enrolment.receiver, enrolment.database, feeds)
+    task = asyncio.create_task(reconciling.run(every_seconds=60))
+
+    async def other_was_read():
+        return feeds["catalogue"].asked and len(endless.asked) > 30
+
+    await eventually(other_was_read)
+    assert telemetry.feeds_unfinished.labels("enrolment")._value.get() == 1
+    assert telemetry.feeds_unread.labels("enrolment")._value.get() == 1
+    assert not reconciling.caught_up.is_set()
+    await stopped(task)
+    places = [int(after.split(".")[-2]) for _, after in endless.asked]
+    assert places == list(range(len(places))), "each page once, turn after turn"
+    assert await enrolment.effects() >= len(places) - 1
+
+    reconciling.feeds = {"payments": Local(payments), "catalogue": Local(payments)}
+    task = asyncio.create_task(reconciling.run(every_seconds=60))
+    await asyncio.wait_for(reconciling.caught_up.wait(), 10)
+    assert telemetry.feeds_unfinished.labels("enrolment")._value.get() == 0
+    await stopped(task)
+
+
+async def test_what_a_new_release_consumes_besides_is_read_in_as_many_turns_as_it_takes(
+    payments, enrolment, monkeypatch
+):
+    await reconciler(enrolment, payments, release(enrolment, PaymentReversed)).catch_up("payments")
+    events = [refund_of() for _ in range(8)]
+    await payments.announce(*events)
+    monkeypatch.setattr(feed, "TURN_SECONDS", 0.0)
+    reconciling = reconciler(enrolment, payments, release(enrolment, PaymentReversed, RefundRequested))
+    for turn in range(1, 4):
+        with pytest.raises(FeedUnfinished):
+            await reconciling.catch_up("payments")
+        assert await enrolment.effects() == min(3 * turn, 8)
+    while True:
+        try:
+            assert await reconciling.catch_up("payments") == 0
+        except FeedUnfinished:
+            continue
+        break
+    assert [await enrolment.effects(event) for event in events] == [1] * 8
+
+
+async def nothing(session, event):
+    pass
+
+
+async def stopped(task):
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def body(station, position):

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Annotated, Final, Protocol
@@ -43,6 +43,8 @@ UNREAD_SECONDS: Final = 2.0
 """Pause between rounds, until every feed has been read once."""
 READ_SECONDS: Final = 45.0
 """Limit for one page, however slowly it trickles in."""
+TURN_SECONDS: Final = 60.0
+"""After which a feed that has not ended lets the others be read; the page under way is finished."""
 MOST_ATTEMPTS: Final = 3
 """How often a page is begun; after that an event in it must be what ends the process each time."""
 
@@ -61,6 +63,10 @@ class FeedPage(BaseModel):
 
 class ForeignFeed(Exception):
     """A feed serves the log of another installation than the one that was read before."""
+
+
+class FeedUnfinished(Exception):
+    """A feed did not end within its turn, and the next one goes on where it stood."""
 
 
 async def read_page(database: Database, types: Sequence[str], after: str, limit: int = PAGE) -> FeedPage:
@@ -205,6 +211,25 @@ class HttpFeed:
         return page
 
 
+async def pages_of(feed: Feed, types: AbstractSet[str], cursor: str) -> AsyncIterator[FeedPage]:
+    """Yield the pages after this cursor; the last one is empty.
+
+    Raises FeedAway: its owner does not answer, or its pages go round in a circle. Once a cursor may go back: of a
+    database that was restored the beginning is read again.
+    """
+    went_back = 0
+    while True:
+        liveness.beat()
+        page = await feed.read(sorted(types), cursor)
+        went_back += bool(page.bodies) and not leads_on(cursor, page.cursor)
+        if went_back > 1:
+            raise FeedAway("its pages go round in a circle")
+        yield page
+        if not page.bodies:
+            return
+        cursor = page.cursor
+
+
 class Reconciler:
     """Reads every producer's feed for events this service's inbox lacks; one replica at a time reads a feed."""
 
@@ -219,6 +244,10 @@ class Reconciler:
         self._unread, self._unasked = self._subscribed(), set(feeds)
         """In the present epoch: feeds not yet read to their end, and services not yet asked how far they read ours."""
         self._foreign: set[str] = set()
+        self._unfinished: set[str] = set()
+        """Feeds that did not end within their last turn."""
+        self._ahead: dict[tuple[str, frozenset[str]], str] = {}
+        """Where the reading of newly subscribed types stood when its turn was over; another process begins anew."""
         self._waiting: dict[Key, int] | None = None
         """Events that waited when every feed had been read and were not tried since, with how often they had waited."""
         self.caught_up = self.history.caught_up
@@ -242,24 +271,33 @@ class Reconciler:
             except Exception as error:  # noqa: BLE001 - logged by note_outage
                 note_outage(log, error)
             read: set[str] = set()
-            wanted = self._unread | self._unasked
+            wanted = self._unread | self._unasked | self._unfinished
             if not wanted or loop.time() >= all_due:  # one that is away for long keeps none of the others unread
                 wanted, all_due = wanted | self._subscribed(), loop.time() + every_seconds
             for source in [one for one in self.feeds if one in wanted]:
-                try:
-                    if await self.catch_up(source) is not None:
-                        read.add(source)
-                except ForeignFeed as error:
-                    self._foreign.add(source)
-                    log.error("the feed is not read", extra={"source": source, "error": str(error)})  # noqa: TRY400
-                except FeedAway as error:
-                    log.warning("feed not read", extra={"source": source, "error": repr(error.__cause__ or error)})
-                except Exception as error:  # noqa: BLE001 - logged by note_outage
-                    note_outage(log, error, source=source)
+                if await self._give_turn(source):
+                    read.add(source)
                 liveness.beat(every_seconds)
             await self._note_read(read)
             liveness.beat(every_seconds)
             await self._rest(every_seconds)
+
+    async def _give_turn(self, source: str) -> bool:
+        """Read a feed for a turn; return whether it has been read to its end. What keeps it from that is logged."""
+        self._unfinished.discard(source)
+        try:
+            return await self.catch_up(source) is not None
+        except FeedUnfinished as error:
+            self._unfinished.add(source)
+            log.warning("the feed did not end yet", extra={"source": source, "read": str(error)})
+        except ForeignFeed as error:
+            self._foreign.add(source)
+            log.error("the feed is not read", extra={"source": source, "error": str(error)})  # noqa: TRY400
+        except FeedAway as error:
+            log.warning("feed not read", extra={"source": source, "error": repr(error.__cause__ or error)})
+        except Exception as error:  # noqa: BLE001 - logged by note_outage
+            note_outage(log, error, source=source)
+        return False
 
     async def _rest(self, seconds: float) -> None:
         """Wait until the next round is due: it is soon while a feed is unread, as all are once the epoch changes."""
@@ -267,7 +305,7 @@ class Reconciler:
         ends = clock() + seconds
         while True:
             await asyncio.sleep(min(max(ends - clock(), 0.0), UNREAD_SECONDS))
-            if clock() >= ends or not self.caught_up.is_set():
+            if clock() >= ends or self._unfinished or not self.caught_up.is_set():
                 return
             try:
                 await self.history.look()
@@ -284,6 +322,7 @@ class Reconciler:
     async def _note_read(self, sources: AbstractSet[str]) -> None:
         self._foreign -= sources
         telemetry.feeds_foreign.labels(self.receiver.service).set(len(self._foreign))
+        telemetry.feeds_unfinished.labels(self.receiver.service).set(len(self._unfinished))
         if self.caught_up.is_set():
             return
         self._unread -= sources
@@ -311,7 +350,10 @@ class Reconciler:
         return not self._waiting
 
     async def catch_up(self, source: str) -> int | None:
-        """Read one producer's feed to its end; return how many events it held, None where another replica reads it."""
+        """Read one producer's feed to its end; return how many events it held, None where another replica reads it.
+
+        Raises FeedAway, and FeedUnfinished: TURN_SECONDS were over before the end.
+        """
         types = self._types(source)
         if not types:  # its owner may read ours, and is asked how far
             await self._compare(source, await self.feeds[source].read(["nothing"], START))
@@ -327,40 +369,49 @@ class Reconciler:
             position.cursor = kept_cursor(position.cursor, source)
         if source in self._begun:
             await self._take_back(position)
-        seen = 0
+        seen, ends = 0, asyncio.get_running_loop().time() + TURN_SECONDS
         if types != set(position.types):
             if missed := types - set(position.types):  # this release subscribes to more than the one before it
-                seen += await self._read(position, missed, ahead=True)
+                seen += await self._read_ahead(position, frozenset(missed), ends)
             # Types no longer subscribed to are passed over: a release that subscribes again reads from the beginning.
             position.types = sorted(types)
             await self._keep(position)
-        return seen + await self._read(position, types)
+        async for page in self._read(position, types, position.cursor, ends):
+            seen += len(page.bodies)
+            position.cursor = page.cursor
+            await self._keep(position)
+        return seen
 
-    async def _read(self, position: FeedPosition, types: AbstractSet[str], *, ahead: bool = False) -> int:
-        """Read a feed to its end, from the position, which moves along; with `ahead`, from the beginning, and the
-        position stays. Returns how many events it held.
+    async def _read_ahead(self, position: FeedPosition, types: frozenset[str], ends: float) -> int:
+        """Read the events of these types from the beginning, while the position stays; return how many there were.
 
-        Raises FeedAway where its pages go round in a circle. Once a cursor may go back: of a database that was restored
-        the beginning is read again.
+        Raises what `_read` raises.
         """
-        cursor = START if ahead else position.cursor
-        seen = went_back = 0
-        while True:
-            liveness.beat()
-            page = await self.feeds[position.source].read(sorted(types), cursor)
+        seen, key = 0, (position.source, types)
+        async for page in self._read(position, types, self._ahead.get(key, START), ends):
+            seen += len(page.bodies)
+            self._ahead[key] = page.cursor
+            await self._keep(position)
+        del self._ahead[key]
+        return seen
+
+    async def _read(
+        self, position: FeedPosition, types: AbstractSet[str], cursor: str, ends: float
+    ) -> AsyncIterator[FeedPage]:
+        """Yield the pages after the cursor, to the end of the feed, once their events are handled.
+
+        Raises FeedAway; ForeignFeed; FeedUnfinished: there was more when the turn ended, by the loop's clock.
+        """
+        seen = 0
+        async for page in pages_of(self.feeds[position.source], types, cursor):
             await self._check_origin(position, page)
             if page.bodies:
                 await self._take(position, [body.encode() for body in page.bodies])
                 seen += len(page.bodies)
-                went_back += not leads_on(cursor, page.cursor)
-            if went_back > 1:
-                raise FeedAway("its pages go round in a circle")
-            cursor, position.attempts = page.cursor, 0
-            if not ahead:
-                position.cursor = cursor
-            await self._keep(position)
-            if not page.bodies:
-                return seen
+            position.attempts = 0
+            yield page
+            if page.bodies and asyncio.get_running_loop().time() >= ends:
+                raise FeedUnfinished(f"{seen} events, as far as {page.cursor}")
 
     async def _check_origin(self, position: FeedPosition, page: FeedPage) -> None:
         """Raise ForeignFeed where the page is of another installation than the one that was read before."""

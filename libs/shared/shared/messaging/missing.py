@@ -13,7 +13,7 @@ from shared.database import Database, now
 from shared.ids import made_at
 from shared.messaging.deduplication import KEPT_DAYS, Key, digests_of
 from shared.messaging.epochs import START
-from shared.messaging.feed import Feed
+from shared.messaging.feed import Feed, pages_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.message import Unreadable, head_of
 from shared.messaging.tables import FeedPosition
@@ -73,15 +73,14 @@ async def missing(
     """Read the feeds from the beginning, change nothing, and yield the events that never arrived and the entries that
     are no events, as they are found.
 
-    Events that are on their way at this moment count as missing.
+    Events that are on their way at this moment count as missing. Raises FeedAway.
     """
     for source, feed in feeds.items():
-        types = sorted(name for name in inbox.types if name.partition(".")[0] == source)
+        types = {name for name in inbox.types if name.partition(".")[0] == source}
+        if not types:
+            continue
         cursor = START
-        while types:
-            page = await feed.read(types, cursor)
-            if not page.bodies:
-                break
+        async for page in pages_of(feed, types, cursor):
             events: dict[Key, str] = {}
             for number, body in enumerate(page.bodies, 1):
                 try:
