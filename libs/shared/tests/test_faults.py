@@ -18,7 +18,7 @@ from shared.ids import new_id
 from shared.messaging import rabbitmq
 from shared.messaging.feed import Reconciler, read_page
 from shared.messaging.rabbitmq import EXCHANGE, queue_arguments
-from shared.messaging.relay import TransportDown
+from shared.messaging.relay import Relay, TransportDown
 from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.process import Process
@@ -265,6 +265,58 @@ async def test_a_topology_with_other_arguments_is_logged_and_ends_nothing(statio
         await asyncio.sleep(5)
         await eventually(bound, 60)
     await forget_topology(broker.url)
+
+
+async def largest_message(broker, size):
+    """Limit the messages of channels opened from now on, as the broker's configuration does in each of its versions."""
+    set_env = f"application:set_env(rabbit, max_message_size, {size})"
+    await broker.ctl("eval", f"{set_env}, persistent_term:put(max_message_size, {size}).")
+
+
+@pytest.mark.parametrize("handed", [False, True], ids=["found", "handed"])
+@pytest.mark.parametrize("with_others", [True, False], ids=["among others", "alone"])
+async def test_an_event_that_the_broker_takes_for_too_large_is_put_off_and_holds_up_no_other(
+    world, broker, with_others, handed
+):
+    """The broker closes the channel, with all that is under way on it; that does not say that it is away."""
+    before = (await broker.ctl("eval", "{ok, Size} = application:get_env(rabbit, max_message_size), Size.")).strip()
+    await largest_message(broker, "100000")
+    try:
+        await world.consume()
+        notifier = world.payments.notifier if handed else None
+        relay = Relay("payments", world.payments.database, world.transport(), notifier=notifier, poll_seconds=60)
+        large = [refund_of(reason_code="x" * length) for length in (200_000, 150_000)]
+        others = [refund_of() for _ in range(3)] if with_others else []
+        events = others[:2] + large[:1] + others[2:] + large[1:]
+        if handed:
+            world.go(relay.run())
+
+            async def is_there():
+                return world.payments.notifier.lease(1) > 0
+
+            await eventually(is_there)
+            await world.payments.announce(*events)
+        else:
+            await world.payments.announce(*events)
+            assert await relay.send_batch() == len(others)
+        unsent = "select attempts > 0, last_error like '%TooLargeForBroker%' from outbox where sent_at is null"
+
+        async def put_off():
+            return await world.payments.all(unsent) == [(True, True)] * 2
+
+        await eventually(put_off)
+        others.append(refund_of())
+        await world.payments.announce(others[-1])
+        if not handed:
+            assert await relay.send_batch() == 1
+        await all_had_their_effect(world.enrolment, others)
+    finally:
+        await largest_message(broker, before)
+    if not handed:
+        async with world.payments.database.driver() as driver:
+            await driver.execute("update outbox set next_attempt_at = now() where sent_at is null")
+        assert await relay.send_batch() == 2
+        await all_had_their_effect(world.enrolment, [*others, *large])
 
 
 async def test_whatever_the_library_raises_is_a_broker_that_is_away(world, monkeypatch):

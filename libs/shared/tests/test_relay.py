@@ -9,9 +9,9 @@ from sqlalchemy import text
 from embedded import ports
 from shared import telemetry
 from shared.database import Database
-from shared.messaging import publish
+from shared.messaging import outbox, publish
 from shared.messaging.inprocess import InProcessBus
-from shared.messaging.outbox import OutboxNotifier, write_announced
+from shared.messaging.outbox import EventTooLarge, OutboxNotifier, write_announced
 from shared.messaging.relay import Relay, TransportDown
 from shared.process import Process
 
@@ -252,6 +252,17 @@ async def test_a_mistake_in_the_transport_ends_neither_the_relay_nor_the_process
         assert bus.failures < 20  # it rests between its tries
         bus.mended = True
         await eventually(arrived, 20)
+
+
+async def test_an_event_larger_than_any_broker_takes_is_not_published(payments, monkeypatch):
+    """In characters of any width; what is told beside it is lost with the transaction, as with any mistake of ours."""
+    largest = len(refund_of(reason_code="").model_dump_json()) + 2000
+    monkeypatch.setattr(outbox, "LARGEST_EVENT", largest)
+    await payments.announce(refund_of(reason_code="x" * 1000))
+    for letter, count in (("x", 2100), ("\N{HANGUL SYLLABLE GA}", 700)):
+        with pytest.raises(EventTooLarge, match=refund_of().type):
+            await payments.announce(refund_of(), refund_of(reason_code=letter * count))
+    assert await unsent(payments) == 1
 
 
 @pytest.mark.parametrize("with_others", [True, False], ids=["among others", "alone"])

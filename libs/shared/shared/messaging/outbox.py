@@ -26,6 +26,15 @@ LEASE_SECONDS: Final = 5.0
 """How long a committed event is one relay's alone: longer than a healthy broker takes to confirm it. Where the broker
 takes longer, another relay sends the event, too."""
 
+LARGEST_EVENT: Final = 8_000_000
+"""Bytes of an event's envelope: less than any broker's default `max_message_size`, and than a page of a feed may
+have."""
+
+
+class EventTooLarge(Exception):
+    """An event has more than LARGEST_EVENT bytes: no transport must carry it. It is the publisher's fault."""
+
+
 Row = tuple[UUID, str, str, str]
 """A row of the outbox: id, type, partition key, body."""
 HandedOff = tuple[UUID, str, str, str, UUID | None]
@@ -39,7 +48,10 @@ _LEASED = "leased"  # rows that are handed off to this process's relay once this
 
 
 def publish(session: AsyncSession, event: Event) -> None:
-    """Publish an event in the transaction that makes it true: committed means sent, rolled back means never sent."""
+    """Publish an event in the transaction that makes it true: committed means sent, rolled back means never sent.
+
+    Raises EventTooLarge.
+    """
     if not session.in_transaction():
         session.sync_session.begin()  # a published event belongs to a transaction
     row = row_of(event, causation=session.info.get(HANDLING))
@@ -47,7 +59,10 @@ def publish(session: AsyncSession, event: Event) -> None:
 
 
 def row_of(event: Event, *, causation: str | None) -> Row:
-    """Return the event's row of the outbox; `causation` is the id of the event it follows from."""
+    """Return the event's row of the outbox; `causation` is the id of the event it follows from.
+
+    Raises EventTooLarge.
+    """
     id_ = new_id()
     body = envelope(
         event,
@@ -57,6 +72,9 @@ def row_of(event: Event, *, causation: str | None) -> Row:
         request_id=telemetry.request_id.get(),
         causation=causation,
     )
+    # A character has four bytes at most: an ordinary event is not encoded for this.
+    if len(body) > LARGEST_EVENT // 4 and (size := len(body.encode())) > LARGEST_EVENT:
+        raise EventTooLarge(f"{event.type} about {event.aggregate_id} has {size} bytes of {LARGEST_EVENT} at most")
     return id_, event.type, event.partition_key, body
 
 

@@ -44,6 +44,10 @@ _BROKER_DOWN = (AMQPException, OSError, TimeoutError, RuntimeError)
 """RuntimeError: what aio-pika raises on a connection or channel that is closed already."""
 
 
+class TooLargeForBroker(Exception):
+    """The broker's `max_message_size` is less than an event has; a person must raise it. The other events go on."""
+
+
 class WrongTopology(Exception):
     """The broker has an exchange or queue of ours with other arguments; a person must see to it. Until then events go
     by the feed alone."""
@@ -133,31 +137,65 @@ class RabbitMQ:
             if is_being_cancelled():
                 raise
             raise TransportDown(repr(error)) from error
-        outcomes = await self._publish_all(channel, envelopes)
+        ends = asyncio.get_running_loop().time() + self._timeout
+        outcomes = await self._publish_all(channel, envelopes, ends)
+        if any(isinstance(outcome, ChannelPreconditionFailed) for outcome in outcomes):
+            await self._tell_apart(envelopes, outcomes, ends)
         failpoint("relay_published")
         errors = [None if outcome is None else repr(outcome) for outcome in outcomes]
-        if channel.is_closed or any(o is not None and not isinstance(o, _OF_ONE_MESSAGE) for o in outcomes):
-            # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
-            if self._channel is channel:
-                self._channel = None
-            if all(errors):
-                raise TransportDown(str(errors[0]))
+        if outcomes and all(map(_in_doubt, outcomes)):
+            raise TransportDown(str(errors[0]))
         return errors
 
     async def _publish_all(
-        self, channel: aiormq.abc.AbstractChannel, envelopes: Sequence[Envelope]
+        self, channel: aiormq.abc.AbstractChannel, envelopes: Sequence[Envelope], ends: float
     ) -> list[BaseException | None]:
         """Publish each envelope; return for each its error, None where the broker confirmed it.
 
-        One time-out for all: one each would cost a tenth of the publishing.
+        One time-out for all, at `ends` by the loop's clock: one each would cost a tenth of the publishing.
         """
         tasks = [asyncio.ensure_future(self._publish(channel, envelope)) for envelope in envelopes]
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(ends):
                 await asyncio.gather(*tasks, return_exceptions=True)
         except TimeoutError:  # gather has cancelled those that were not confirmed
             await asyncio.gather(*tasks, return_exceptions=True)
-        return [TimeoutError() if task.cancelled() else task.exception() for task in tasks]
+        outcomes = [TimeoutError() if task.cancelled() else task.exception() for task in tasks]
+        # A confirm that never came leaves the channel in doubt; the next batch gets a new one.
+        if self._channel is channel and (channel.is_closed or any(map(_in_doubt, outcomes))):
+            self._channel = None
+        return outcomes
+
+    async def _tell_apart(
+        self, envelopes: Sequence[Envelope], outcomes: list[BaseException | None], ends: float
+    ) -> None:
+        """Put into the outcomes which of the events in doubt are too large for the broker, and what becomes of the
+        others, until `ends`.
+
+        The broker refuses a message for its size by closing the channel, with all that is under way on it. So the
+        largest are sent alone, one after another, until one is kept, and then the others.
+        """
+        doubtful = [number for number, outcome in enumerate(outcomes) if _in_doubt(outcome)]
+        doubtful.sort(key=lambda number: len(envelopes[number].body))
+        while doubtful:
+            largest = doubtful.pop()
+            try:
+                async with asyncio.timeout_at(ends):
+                    channel = await self._ready()
+            except (*_BROKER_DOWN, asyncio.CancelledError):
+                if is_being_cancelled():
+                    raise
+                return
+            [outcome] = await self._publish_all(channel, [envelopes[largest]], ends)
+            if isinstance(outcome, ChannelPreconditionFailed):
+                outcomes[largest] = TooLargeForBroker(str(outcome))
+                continue
+            outcomes[largest] = outcome
+            if outcome is None:
+                rest = await self._publish_all(channel, [envelopes[number] for number in doubtful], ends)
+                for number, one in zip(doubtful, rest, strict=True):
+                    outcomes[number] = one
+            return
 
     async def _publish(self, channel: aiormq.abc.AbstractChannel, envelope: Envelope) -> None:
         await channel.basic_publish(
@@ -188,9 +226,15 @@ class RabbitMQ:
             log.info("the broker connection did not close in time", extra={"error": repr(error)})
 
 
-_OF_ONE_MESSAGE = (aio_pika.exceptions.DeliveryError, ValueError, TypeError)
+_OF_ONE_MESSAGE = (aio_pika.exceptions.DeliveryError, TooLargeForBroker, ValueError, TypeError)
 """What is raised for one message, and says nothing about the channel: the broker did not keep it (returned as
-unroutable, or nacked), or it fits no frame of AMQP, and nothing of it was sent (a type of more than 255 bytes)."""
+unroutable, nacked, or too large), or it fits no frame of AMQP, and nothing of it was sent (a type of more than 255
+bytes)."""
+
+
+def _in_doubt(outcome: BaseException | None) -> bool:
+    """Whether it is unknown if the broker keeps the message, so that the channel is in doubt, too."""
+    return outcome is not None and not isinstance(outcome, _OF_ONE_MESSAGE)
 
 
 async def _let_arrive() -> None:
