@@ -6,6 +6,7 @@ on. The gauge `rows_set_aside` counts them, `python -m <service> set-aside list`
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
 
@@ -151,8 +152,10 @@ class _Round(Generic[K]):
         return None
 
 
-async def set_aside(work: Work, job: str, key: object, error: Exception) -> None:
+async def set_aside(work: Work, job: str, key: object, error: Exception, session: AsyncSession | None = None) -> None:
     """Record that a row failed; jobs that do not find their rows by `for_each` call it themselves, and `forget`.
+
+    It is recorded with what the session's transaction does, where one is given, else by itself.
 
     Its pause grows with each failure, since a bad row seldom mends itself; where an outside system is away it is always
     a minute.
@@ -167,8 +170,8 @@ async def set_aside(work: Work, job: str, key: object, error: Exception) -> None
     telemetry.rows_failed.labels(job).inc()
     at = work.now()
     state = {"failed_at": at, "due_at": at + FIRST_PAUSE, "last_error": printable(repr(error))}
-    async with work.database.transaction() as session:
-        failures = await session.scalar(
+    async with work.database.transaction() if session is None else nullcontext(session) as recording:
+        failures = await recording.scalar(
             insert(SetAside)
             .values(job=job, row_key=str(key), failures=1, first_failed_at=at, **state)
             .on_conflict_do_update(index_elements=["job", "row_key"], set_={"failures": SetAside.failures + 1, **state})
@@ -176,7 +179,7 @@ async def set_aside(work: Work, job: str, key: object, error: Exception) -> None
         )
         if not away:
             pause = min(FIRST_PAUSE * 2 ** min((failures or 1) - 1, 16), LONGEST_PAUSE)
-            await session.execute(
+            await recording.execute(
                 update(SetAside).where(SetAside.job == job, SetAside.row_key == str(key)).values(due_at=at + pause)
             )
 

@@ -320,9 +320,9 @@ async def _compare_one_by_one(work: Work, report_id: UUID) -> bool:
         except Exception as error:
             if not is_the_row(error):
                 raise
-            async with work.database.transaction() as session:  # first: who is set aside is never compared twice
-                await reports.go_past(session, report_id, learner_id)
-            await set_aside(work, _COMPARED, f"{report_id} {learner_id}", error)
+            async with work.database.transaction() as session:  # one: whoever is counted is tried again, and once
+                if await reports.go_past(session, report_id, learner_id):
+                    await set_aside(work, _COMPARED, f"{report_id} {learner_id}", error, session)
     return bool(learner_ids)
 
 

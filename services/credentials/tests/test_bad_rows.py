@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import select, text, update
 
 from credentials import jobs
@@ -285,6 +286,61 @@ async def test_a_learner_who_cannot_be_compared_holds_up_no_report(service, sess
     assert (report["compared"], report["not_compared"], report["affected"]) == (5, 0, 5)
     assert [line["learner_id"] for line in lines] == [str(learner) for learner in learners]
     assert await aside(session) == []
+
+
+@pytest.mark.parametrize("when", ["before it is recorded", "after"])
+async def test_whoever_is_counted_as_not_compared_is_set_aside_whenever_the_process_ends(
+    service, session, monkeypatch, when
+) -> None:
+    learner = new_id()
+    await consume(session, activated(learner, "mc-regs-2026.2"))
+    await hold_credit(session, learner, DS=5, MG=3)
+    pins = update(Pin).where(Pin.learner_id == learner)
+    await session.execute(pins.values(regulations_version="mc-regs-2027.1"))
+    report = await reports.request_report(session, None, candidate(version="mc-regs-2027.2"), by=new_id())
+    await session.flush()
+    real = jobs.set_aside
+
+    class Killed(BaseException):
+        pass
+
+    async def killed(*arguments) -> None:
+        if when == "after":
+            await real(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(jobs, "set_aside", killed)
+        with pytest.raises(Killed):
+            await jobs.report_on_regulations(work_of(service))
+    await session.refresh(report)
+    assert (report.not_compared, await aside(session)) == (0, [])
+    await jobs.report_on_regulations(work_of(service))
+    await session.refresh(report)
+    assert (report.not_compared, report.finished_at is None) == (1, False)
+    assert await aside(session) == [("compare_learner", f"{report.report_id} {learner}")]
+
+
+async def test_a_learner_whom_another_replica_has_compared_is_not_set_aside(service, session, monkeypatch) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=5, MG=3)
+    report = await reports.request_report(session, None, candidate(version="mc-regs-2027.2"), by=new_id())
+    await session.flush()
+    compare, go_past = reports.compare_next, reports.go_past
+
+    async def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def too_late(*arguments) -> bool:
+        await compare(*arguments)
+        return await go_past(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reports, "compare_next", fail)
+        patched.setattr(reports, "go_past", too_late)
+        await jobs._compare_one_by_one(work_of(service), report.report_id)
+    await session.refresh(report)
+    assert (report.compared, report.not_compared, await aside(session)) == (1, 0, [])
 
 
 async def test_a_report_that_can_compare_nobody_is_set_aside_itself(service, session, clock) -> None:

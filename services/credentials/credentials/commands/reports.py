@@ -80,12 +80,17 @@ async def compare_next(session: AsyncSession, report_id: UUID, learner_id: UUID)
         report.position = learner_id
 
 
-async def go_past(session: AsyncSession, report_id: UUID, learner_id: UUID) -> None:
-    """Go on with a report after a learner who cannot be compared, and count them."""
+async def go_past(session: AsyncSession, report_id: UUID, learner_id: UUID) -> bool:
+    """Go on with a report after a learner who cannot be compared, and count them.
+
+    Returns False where it has come past them already.
+    """
     report = await fetch(session, RegulationReport, report_id, lock=True)
-    if not _is_past(report, learner_id):
-        report.not_compared += 1
-        report.position = learner_id
+    if _is_past(report, learner_id):
+        return False
+    report.not_compared += 1
+    report.position = learner_id
+    return True
 
 
 async def compare_again(session: AsyncSession, report_id: UUID, learner_id: UUID) -> None:
