@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from embedded import ports
-from shared import driver, jobs, liveness, telemetry
+from shared import driver, health, jobs, liveness, telemetry
 from shared.database import Database, RawStatement
 from shared.driver import connect_driver
 from shared.jobs import Jobs
@@ -159,6 +159,29 @@ async def test_what_a_silent_database_keeps_from_being_measured_is_reported_as_n
         await eventually(unknown, 20)
         assert await live(process) == (200, "live")  # the loops go round: to start anew would help nothing
         assert not task.done()
+
+
+async def test_whether_a_process_is_ready_is_answered_in_time_though_its_database_is_silent(process, line, monkeypatch):
+    """In one limit for all of it: for the connection, the statements, and taking leave of what is silent."""
+    monkeypatch.setattr(health, "READY_SECONDS", 0.5)
+    clock = asyncio.get_running_loop().time
+
+    async with running(process), httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{process.service.settings.port}/health/ready"
+        assert (await client.get(url)).status_code == 200
+        line.all_silent = True
+        line.fall_silent()
+        for _ in range(2):  # the second needs a new connection
+            began = clock()
+            answer = await client.get(url)
+            assert (answer.status_code, answer.json()) == (503, {"status": "the database is away"})
+            assert clock() - began < 1.5
+        line.all_silent = False
+
+        async def ready():
+            return (await client.get(url)).status_code == 200
+
+        await eventually(ready, 30)
 
 
 async def test_a_process_ends_though_its_database_is_silent(process, line, monkeypatch):
