@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from simulation import blindness
-from simulation.instants import WorldLoop
+from simulation.instants import SimulatedLoop
 from simulation.runs import Runs, opened
 from simulation.shrinking import Shrinking
 
@@ -58,7 +58,7 @@ async def run(arguments: argparse.Namespace) -> int:
             return await blindness.show(runs, arguments.fault, arguments.seeds)
         if arguments.seed is not None:
             ended = await runs.live(seed=arguments.seed, fault=arguments.fault, steps=arguments.steps)
-            if arguments.tell:
+            if arguments.json:
                 print(
                     json.dumps(
                         {name: ended[name] for name in ("did", "answers", "violations", "parts")}, sort_keys=True
@@ -78,16 +78,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many fresh seeds")
     parser.add_argument("--first", type=int, help="the first of them; else one nobody has lived yet")
-    parser.add_argument("--seed", type=int, help="live this one and tell every step")
+    parser.add_argument("--seed", type=int, help="live this one and print every step")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--blind", action="store_true", help="bring faults back and look whether they are seen")
     parser.add_argument("--fault", help="only this one")
     parser.add_argument("--steps", type=int, help="with --seed: no more than so many")
-    parser.add_argument("--tell", action="store_true", help="with --seed: as JSON, in one line")
+    parser.add_argument("--json", action="store_true", help="with --seed: as JSON, in one line")
     parser.add_argument("--no-shrink", dest="shrink", action="store_false")
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    loop = WorldLoop()
+    loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
     return min(loop.run_until_complete(run(arguments)), 1)
 

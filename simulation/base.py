@@ -1,4 +1,4 @@
-"""What every world begins with: staff with their roles, a small catalogue, a few learners."""
+"""What every platform begins with: staff with their roles, a small catalogue, a few learners."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from simulation.people import NAMES, PASSWORD, Answer, Person
 from simulation.rest import settle
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 STAFF: Final = {
     "marker": ("marker",),
@@ -40,24 +40,24 @@ def must(answer: Answer, what: str) -> Any:  # Any: JSON
     return answer.body
 
 
-async def fill(world: "World") -> None:
-    """Make everything a world begins with, in order and undisturbed."""
-    database = world.replicas["gateway"][0].process.database
+async def fill(platform: "SimulatedPlatform") -> None:
+    """Make everything a platform begins with, in order and undisturbed."""
+    database = platform.replicas["gateway"][0].process.database
     for name, roles in STAFF.items():
         async with database.transaction() as session:
             await accounts.open_account(session, email_of(name), f"plain {PASSWORD}", roles=roles, granted_by="base")
-    await _load_catalogue(world)
-    await settle(world)
-    await _write_briefs(world)
+    await _load_catalogue(platform)
+    await settle(platform)
+    await _write_briefs(platform)
     for name in LEARNERS:
-        await register(Person(world, name))
-    await settle(world)
+        await register(Person(platform, name))
+    await settle(platform)
     for name in LEARNERS:
-        if not await confirm(Person(world, name)):
+        if not await confirm(Person(platform, name)):
             message = f"{name}'s address is not confirmed"
             raise RuntimeError(message)
-    world.time.advance(timedelta(seconds=30))
-    await settle(world)
+    platform.time.advance(timedelta(seconds=30))
+    await settle(platform)
 
 
 def email_of(name: str) -> str:
@@ -91,15 +91,15 @@ async def register(person: Person) -> bool:
 
 async def confirm(person: Person) -> bool:
     """Confirm one's address with the code of the last e-mail that has one. Returns whether the answer confirmed it."""
-    for email in reversed(person.world.post.emails):
+    for email in reversed(person.platform.post.emails):
         code = _CODE.search(email["text"])
         if email["to"] == person.email and code:
             return (await person.ask("PUT", "/v1/learners/me/contact-email", {"code": code[1]})).ok
     return False
 
 
-async def _load_catalogue(world: "World") -> None:
-    editor = Person(world, "editor")
+async def _load_catalogue(platform: "SimulatedPlatform") -> None:
+    editor = Person(platform, "editor")
     institution = json.loads((CONTENT / "institutions.json").read_text())[0]
     must(await editor.ask("POST", "/v1/institutions", institution), "an institution")
     for subject in json.loads((CONTENT / "subjects.json").read_text()):
@@ -119,16 +119,16 @@ async def _load_catalogue(world: "World") -> None:
         must(await editor.ask("POST", f"/v1/courses/{made['course_id']}/publication"), "its publication")
 
 
-async def _write_briefs(world: "World") -> None:
-    examiner = Person(world, "examiner")
+async def _write_briefs(platform: "SimulatedPlatform") -> None:
+    examiner = Person(platform, "examiner")
     brief = json.loads(next(iter(sorted((CONTENT / "courses").glob("*.json")))).read_text())["brief"]
-    for course in await courses_of(world):
+    for course in await courses_of(platform):
         must(await examiner.ask("PUT", f"/v1/briefs/{course['course_version_id']}", brief), "a brief")
 
 
-async def courses_of(world: "World") -> list[dict[str, Any]]:  # Any: database values
+async def courses_of(platform: "SimulatedPlatform") -> list[dict[str, Any]]:  # Any: database values
     """Return the published courses, from the catalogue's own database."""
-    async with world.replicas["catalogue"][0].process.database.transaction() as session:
+    async with platform.replicas["catalogue"][0].process.database.transaction() as session:
         rows = await session.execute(
             text(
                 "select c.course_id::text, v.course_version_id::text, s.slug as subject "

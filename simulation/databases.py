@@ -1,7 +1,7 @@
-"""The databases of worlds: migrated and filled once, and copied anew for every seed.
+"""The databases of platforms: migrated and filled once, and copied anew for every seed.
 
 In them `now()` and its sisters are functions of the schema `public`, made before the migrations and found before those
-of `pg_catalog` by the search path: they read the world's instant from a file.
+of `pg_catalog` by the search path: they read the platform's instant from a file.
 """
 
 from collections.abc import AsyncGenerator
@@ -27,7 +27,7 @@ SETTINGS: Final = {
     "shared_buffers": "256MB",
     "log_min_messages": "fatal",
 }
-_connect = asyncpg.connect  # the real one, which no world has patched
+_connect = asyncpg.connect  # the real one, which no platform has patched
 _ROLE: Final = {
     "search_path": "public, pg_catalog",
     "statement_timeout": 0,
@@ -62,7 +62,7 @@ class Databases:
         return [self.instants / f"{worker}_{name}" for name in NAMES]
 
     async def migrate(self, server: Postgres, worker: str) -> None:
-        """Make a migrated database for every service, whose clock is the world's."""
+        """Make a migrated database for every service, whose clock is the platform's."""
         self.instants.mkdir(exist_ok=True)
         for clock in self.clocks(worker):
             clock.write_text(written(BEGIN))

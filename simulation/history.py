@@ -7,31 +7,31 @@ from simulation.looking import Look
 from simulation.reporting import Broken
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 OF_DELIVERY: Final = frozenset({"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"})
 
 
-async def _everything(world: "World") -> dict[tuple[str, str], set[str]]:
-    async with Look(world) as look:
+async def _everything(platform: "SimulatedPlatform") -> dict[tuple[str, str], set[str]]:
+    async with Look(platform) as look:
         return {
             (service, table): {
                 row["row"] for row in await look.ask(service, f'select to_jsonb(t)::text as row from "{table}" t')
             }
-            for service in world.consumers
+            for service in platform.consumers
             for table in await look.tables(service)
             if table not in OF_DELIVERY
         }
 
 
-async def handled_twice_it_changes_nothing(world: "World") -> None:
-    before = await _everything(world)
-    async with Look(world) as look:
-        for service in world.consumers:
+async def handled_twice_it_changes_nothing(platform: "SimulatedPlatform") -> None:
+    before = await _everything(platform)
+    async with Look(platform) as look:
+        for service in platform.consumers:
             await look.ask(service, "truncate inbox, feed_positions")
-    await rest.catch_up(world)
-    await rest.settle(world, jobs=False)
-    after = await _everything(world)
+    await rest.catch_up(platform)
+    await rest.settle(platform, jobs=False)
+    after = await _everything(platform)
     for where, rows in before.items():
         if differing := sorted(rows ^ after[where]):
             raise Broken(f"history handled twice changes {'.'.join(where)}", differing[:2])

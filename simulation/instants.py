@@ -1,7 +1,7 @@
-"""Virtual time: the world's instant, the clocks of replicas beside it, and the database's `now()`.
+"""Virtual time: the platform's instant, the clocks of replicas beside it, and the database's `now()`.
 
 Time does not pass by itself. The services' own clock functions, and the few places that ask the machine, are patched to
-give the world's while a simulation runs.
+give the platform's while a simulation runs.
 """
 
 import asyncio
@@ -28,11 +28,11 @@ BEGIN: Final = datetime(2026, 11, 2, 12, tzinfo=UTC)
 """A Monday in an assessment window of the first week of a month."""
 
 skew: ContextVar[Callable[[], timedelta]] = ContextVar("skew", default=timedelta)
-"""Gives how far the clock of the replica at work is ahead of the world's."""
+"""Gives how far the clock of the replica at work is ahead of the platform's."""
 
 
-class WorldTime:
-    """The world's instant, from which every clock is derived; only `advance` and `restart` move it."""
+class SimulatedTime:
+    """The platform's instant, from which every clock is derived; only `advance` and `restart` move it."""
 
     def __init__(self, at: datetime = BEGIN) -> None:
         self.began = self.at = at
@@ -47,29 +47,29 @@ class WorldTime:
         return self.at + skew.get()()
 
     def seconds(self) -> float:
-        """Return the world's monotonic clock, in seconds."""
+        """Return the platform's monotonic clock, in seconds."""
         return (self.at - self.began).total_seconds() + 1000.0
 
     def advance(self, by: timedelta) -> None:
         self.at += by
-        self._tell()
+        self._write_files()
 
     def restart(self, at: datetime = BEGIN) -> None:
         self.began = self.at = at
-        self._tell()
+        self._write_files()
 
     def set_database_clocks(self, paths: list[Path]) -> None:
-        """Write this world's instant into these files, from which the databases read it, from now on."""
+        """Write this platform's instant into these files, from which the databases read it, from now on."""
         self.forget_databases()
         self.files = [os.open(path, os.O_WRONLY | os.O_CREAT, 0o644) for path in paths]
-        self._tell()
+        self._write_files()
 
     def forget_databases(self) -> None:
         for file in self.files:
             os.close(file)
         self.files = []
 
-    def _tell(self) -> None:
+    def _write_files(self) -> None:
         for file in self.files:
             os.pwrite(file, written(self.at).encode(), 0)
 
@@ -79,14 +79,14 @@ def written(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
 
 
-class WorldLoop(asyncio.SelectorEventLoop):
-    """An event loop whose timers wait for the world's time, while its sockets are as real as ever."""
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers wait for the platform's time, while its sockets are as real as ever."""
 
-    world: WorldTime | None = None
-    """None between two worlds: then time is the machine's."""
+    simulated: SimulatedTime | None = None
+    """None between two platforms: then time is the machine's."""
 
     def time(self) -> float:
-        return super().time() if self.world is None else self.world.seconds()
+        return super().time() if self.simulated is None else self.simulated.seconds()
 
 
 class _Kind(type):
@@ -94,13 +94,13 @@ class _Kind(type):
         return isinstance(instance, datetime)
 
 
-def _datetime_of(world: WorldTime) -> type:
-    class WorldDatetime(datetime, metaclass=_Kind):
+def _datetime_of(simulated: SimulatedTime) -> type:
+    class SimulatedDatetime(datetime, metaclass=_Kind):
         @classmethod
         def now(cls, tz: Any = None) -> datetime:  # Any: datetime's own signature
-            return world.here().astimezone(tz)
+            return simulated.here().astimezone(tz)
 
-    return WorldDatetime
+    return SimulatedDatetime
 
 
 async def _inline(function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:  # Any: asyncio's own signature
@@ -109,32 +109,32 @@ async def _inline(function: Callable[..., Any], *arguments: Any, **named: Any) -
 
 
 @contextmanager
-def governing(world: WorldTime, chance: random.Random) -> Iterator[None]:
-    """Patch this process while the block lasts, so that time, ids and secrets come from the world and the seed."""
+def governing(simulated: SimulatedTime, chance: random.Random) -> Iterator[None]:
+    """Patch this process while the block lasts, so that time, ids and secrets come from the platform and the seed."""
 
     def uuid7() -> UUID:
-        milliseconds = int(world.here().timestamp() * 1000)
+        milliseconds = int(simulated.here().timestamp() * 1000)
         return UUID(
             int=(milliseconds << 80) | (7 << 76) | (chance.getrandbits(12) << 64) | (2 << 62) | chance.getrandbits(62)
         )
 
-    there = _datetime_of(world)
+    there = _datetime_of(simulated)
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, WorldLoop), "worlds live in their own kind of loop"
+    assert isinstance(loop, SimulatedLoop), "platforms live in their own kind of loop"
     with ExitStack() as stack:
         for module in (shared.clock, shared.messaging.outbox, jwt.api_jwt):
             stack.enter_context(patch.object(module, "datetime", there))
-        stack.enter_context(patch.object(time, "time", lambda: world.here().timestamp()))
-        stack.enter_context(patch.object(time, "monotonic", world.seconds))
-        stack.enter_context(patch("payments.adapters.flywire.monotonic", world.seconds))
+        stack.enter_context(patch.object(time, "time", lambda: simulated.here().timestamp()))
+        stack.enter_context(patch.object(time, "monotonic", simulated.seconds))
+        stack.enter_context(patch("payments.adapters.flywire.monotonic", simulated.seconds))
         stack.enter_context(patch.object(uuid_utils.compat, "uuid7", uuid7))
         stack.enter_context(patch.object(asyncio, "to_thread", _inline))
         stack.enter_context(patch.object(secrets, "randbelow", chance.randrange))
         stack.enter_context(patch.object(secrets, "choice", chance.choice))
         stack.enter_context(patch.object(secrets, "token_bytes", lambda count=32: chance.randbytes(count or 32)))
         stack.enter_context(patch.object(secrets, "token_hex", lambda count=32: chance.randbytes(count or 32).hex()))
-        loop.world = world
+        loop.simulated = simulated
         try:
             yield
         finally:
-            loop.world = None
+            loop.simulated = None

@@ -1,4 +1,4 @@
-"""What must hold of a world at rest, whatever happened in it: from the design, not from the code."""
+"""What must hold of a platform at rest, whatever happened in it: from the design, not from the code."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from simulation.looking import Look
 from simulation.reporting import Broken
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 Invariant = Callable[[Look], Awaitable[None]]
 
@@ -36,10 +36,10 @@ _LEFT: Final = {
 async def every_event_was_consumed(look: Look) -> None:
     """I5: each service has handled every event it subscribes to that another published."""
     announced: dict[str, list[str]] = {}
-    for service in look.world.consumers:
+    for service in look.platform.consumers:
         for row in await look.ask(service, "select id::text, type from outbox"):
             announced.setdefault(row["type"], []).append(row["id"])
-    for service, types in look.world.consumers.items():
+    for service, types in look.platform.consumers.items():
         handled = {row["id"] for row in await look.ask(service, "select id::text from inbox")}
         missing = [type_ for type_ in types for id_ in announced.get(type_, []) if id_ not in handled]
         if missing:
@@ -48,7 +48,7 @@ async def every_event_was_consumed(look: Look) -> None:
 
 async def what_was_answered_is_so(look: Look) -> None:
     """I10: whatever an answer has confirmed is there."""
-    answered = look.world.model
+    answered = look.platform.model
     orders = {str(row["order_id"]) for row in await look.rows("payments", "orders")}
     if lost := set(answered.get("orders", {})) - orders:
         raise Broken("an order that was confirmed to its learner is not there", lost)
@@ -72,28 +72,28 @@ ALL: Final[tuple[Invariant, ...]] = (
 )
 
 
-async def check_at_once(world: "World") -> None:
+async def check_at_once(platform: "SimulatedPlatform") -> None:
     """Check what must hold as soon as all is delivered, before any time has passed."""
-    async with Look(world) as look:
-        for service in world.consumers:
+    async with Look(platform) as look:
+        for service in platform.consumers:
             if await look.ask(service, "select 1 from inbox_retry where type = 'enrolment.learner.anonymised.v1'"):
                 return  # its handler failed, e.g. at a lock, and is tried again later
         try:
             await people_facts.nothing_of_the_erased_is_left(look)
         except Broken as broken:
-            world.violate(f"at once: {broken.what}", broken.details)
+            platform.violate(f"at once: {broken.what}", broken.details)
 
 
-async def check(world: "World") -> None:
-    """Check all invariants of a world at rest; each that is broken becomes a violation."""
-    async with Look(world) as look:
+async def check(platform: "SimulatedPlatform") -> None:
+    """Check all invariants of a platform at rest; each that is broken becomes a violation."""
+    async with Look(platform) as look:
         for invariant in ALL:
             try:
                 await invariant(look)
             except Broken as broken:
-                world.violate(f"{invariant.__name__}: {broken.what}", broken.details)
-    if not world.violations and "history twice" in world.behaviours:
+                platform.violate(f"{invariant.__name__}: {broken.what}", broken.details)
+    if not platform.violations and "history twice" in platform.behaviours:
         try:
-            await world.quietly(lambda: history.handled_twice_it_changes_nothing(world))
+            await platform.quietly(lambda: history.handled_twice_it_changes_nothing(platform))
         except Broken as broken:
-            world.violate(broken.what, broken.details)
+            platform.violate(broken.what, broken.details)

@@ -14,15 +14,15 @@ NEW: Final = ("Abel", "Brown", "Clark", "Dean")
 class Learner(Person):
     """A learner, who remembers the ids of their orders and checkout sessions."""
 
-    def __init__(self, world: Any, name: str) -> None:  # Any: World
-        super().__init__(world, name)
+    def __init__(self, platform: Any, name: str) -> None:  # Any: SimulatedPlatform
+        super().__init__(platform, name)
         self.orders: list[str] = []
         self.sessions: list[str] = []
         self.asked_to_go = False
 
     def deeds(self) -> dict[Callable[[random.Random], Coroutine[Any, Any, None]], float]:
         """Return what they may do, each with its weight."""
-        has = self.world.behaviours.__contains__
+        has = self.platform.behaviours.__contains__
         return {
             self.buy: 5,
             self.check_out: 6,
@@ -45,13 +45,13 @@ class Learner(Person):
         }
 
     async def buy(self, chance: random.Random) -> None:
-        courses = chance.sample(self.world.courses, k=chance.choice([1, 2, 4, 5]))
+        courses = chance.sample(self.platform.courses, k=chance.choice([1, 2, 4, 5]))
         for course in courses:
             await self.ask("PUT", f"/v1/basket/items/{course['course_id']}")
         placed = await self.ask("POST", "/v1/orders", {"course_ids": sorted(one["course_id"] for one in courses)})
         if placed.ok:
             self.orders.append(placed.body["order_id"])
-            self.world.remember("orders", placed.body["order_id"], learner=self.id)
+            self.platform.remember("orders", placed.body["order_id"], learner=self.id)
             if chance.random() < 0.8:
                 await self.begin_checkout(self.orders[-1], chance)
 
@@ -68,7 +68,7 @@ class Learner(Person):
     async def pay(self, chance: random.Random) -> None:
         """Pay at the provider's page, perhaps on an old one."""
         if self.sessions:
-            self.world.provider.pay(
+            self.platform.provider.pay(
                 self.sessions[-1] if chance.random() < 0.7 else chance.choice(self.sessions), chance
             )
 
@@ -106,7 +106,7 @@ class Learner(Person):
             path = f"/v1/assessments/{enrolment['enrolment_id']}/submission"
             receipt = await self.ask("PUT", path, content=work, filename="project.md")
             if receipt.ok:
-                self.world.remember("submissions", receipt.body["submission_id"], sha256=receipt.body["sha256"])
+                self.platform.remember("submissions", receipt.body["submission_id"], sha256=receipt.body["sha256"])
 
     async def rename(self, chance: random.Random) -> None:
         name = chance.choice(["given_name", "display_name", "certificate_name"])
@@ -153,7 +153,7 @@ class Learner(Person):
     async def transfer(self, chance: random.Random) -> None:
         held = [one["credit_id"] for one in await self.items("/v1/credits") if one["status"] == "ratified"]
         if held:
-            body = {"programme_id": self.world.programme, "credit_ids": chance.sample(held, k=min(2, len(held)))}
+            body = {"programme_id": self.platform.programme, "credit_ids": chance.sample(held, k=min(2, len(held)))}
             await self.ask("POST", "/v1/transfers", body)
 
     async def withdraw_transfer(self, chance: random.Random) -> None:

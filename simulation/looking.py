@@ -1,10 +1,10 @@
-"""What the invariants read of a world at rest: rows of every service's database, and the provider's books."""
+"""What the invariants read of a platform at rest: rows of every service's database, and the provider's books."""
 
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 Row = dict[str, Any]  # Any: database values
 WHOLE: Final = {
@@ -16,21 +16,21 @@ WHOLE: Final = {
 
 
 class Look:
-    """Reads a world's databases as their superuser; the rows of a table are read once and kept."""
+    """Reads a platform's databases as their superuser; the rows of a table are read once and kept."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, platform: "SimulatedPlatform") -> None:
+        self.platform = platform
         self._connections: dict[str, Any] = {}  # Any: asyncpg ships no types
         self._kept: dict[tuple[str, str], list[Row]] = {}
-        self.payments = {one["payment_id"]: one for one in world.provider.payments}
-        self.refunds = world.provider.refunds
+        self.payments = {one["payment_id"]: one for one in platform.provider.payments}
+        self.refunds = platform.provider.refunds
 
     async def __aenter__(self) -> Self:
         return self
 
     async def _connected(self, service: str) -> Any:  # Any: asyncpg ships no types
         if service not in self._connections:
-            self._connections[service] = await self.world.databases.connect(f"{self.world.worker}_{service}")
+            self._connections[service] = await self.platform.databases.connect(f"{self.platform.worker}_{service}")
             await self._connections[service].execute("set search_path = public, pg_catalog")
         return self._connections[service]
 

@@ -10,7 +10,7 @@ from sqlalchemy import event
 
 from simulation.activities import Activity, current
 from simulation.replicas import Replica
-from simulation.world import World
+from simulation.simulated_platform import SimulatedPlatform
 
 _WRITES: Final = re.compile(r"\s*(with\b.*?\)\s*)?(insert|update|delete)\b", re.IGNORECASE | re.DOTALL)
 
@@ -18,8 +18,8 @@ _WRITES: Final = re.compile(r"\s*(with\b.*?\)\s*)?(insert|update|delete)\b", re.
 class Meeting:
     """Runs a job by one replica."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, platform: SimulatedPlatform) -> None:
+        self.platform = platform
         self.wrote: Counter[str] = Counter()
         """By the activity's name: how many rows a run of a job has written."""
 
@@ -34,15 +34,15 @@ class Meeting:
         """Called when it has happened, and all events about it are delivered."""
 
     async def _begin(self, service: str, number: int, job: str, gates: int | None) -> Activity:
-        replica = self.world.replicas[service][number]
+        replica = self.platform.replicas[service][number]
         name = f"job {job} on {replica}"
         self.wrote[name] += 0
-        return await self.world.happen(name, random.Random(name), partial(replica.run_job, job, alone=False), gates)
+        return await self.platform.happen(name, random.Random(name), partial(replica.run_job, job, alone=False), gates)
 
     async def _end(self, activities: list[Activity]) -> bool:
         for activity in activities:
             while not activity.done:
-                await self.world.go_on(activity, None)
+                await self.platform.go_on(activity, None)
         wrote = [self.wrote.pop(activity.name, 0) for activity in activities]
         return any(wrote)
 
@@ -55,20 +55,20 @@ class InStep(Meeting):
         while not all(one.done for one in both):
             for one in both:
                 if not one.done:
-                    await self.world.go_on(one, 0)
+                    await self.platform.go_on(one, 0)
         return await self._end(both)
 
 
 class Between(Meeting):
     """Runs a job by one replica; and whatever happens, happens while every job has stopped at one of its gates."""
 
-    def __init__(self, world: World, seed: int) -> None:
-        super().__init__(world)
+    def __init__(self, platform: SimulatedPlatform, seed: int) -> None:
+        super().__init__(platform)
         self._chance = random.Random(seed)
         self._halves: list[Activity] = []
 
     async def before(self) -> None:
-        for service, replicas in self.world.replicas.items():
+        for service, replicas in self.platform.replicas.items():
             for job in replicas[1].jobs:
                 self._halves.append(await self._begin(service, 1, job, self._chance.randint(1, 7)))
 
@@ -77,10 +77,10 @@ class Between(Meeting):
         await self._end(halves)
 
 
-def meeting_of(world: World, described: str) -> Meeting:
+def meeting_of(platform: SimulatedPlatform, described: str) -> Meeting:
     """Return the meeting of this name: `alone`, `in-step`, or `between <seed>`."""
     kind, _, seed = described.partition(" ")
-    return Between(world, int(seed)) if kind == "between" else {"alone": Meeting, "in-step": InStep}[kind](world)
+    return Between(platform, int(seed)) if kind == "between" else {"alone": Meeting, "in-step": InStep}[kind](platform)
 
 
 def count_writes(replica: Replica, meeting: Meeting) -> None:

@@ -151,7 +151,7 @@ async def what_was_announced_of_money_happened(look: Look) -> None:
             raise Broken("an order was confirmed twice", id_)
         if what == "completed":
             made = [one["refund_id"] for one in look.refunds if one["external_reference"] == id_]
-            finished = sum(look.world.provider.history[one].count("finished") for one in made)
+            finished = sum(look.platform.provider.history[one].count("finished") for one in made)
             if times > finished:
                 raise Broken("a refund was announced as paid more often than it was", (id_, times, finished))
 

@@ -13,17 +13,17 @@ from simulation.activities import Activity, current
 from simulation.replicas import Killed, gate, here
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 
 class Network(httpx.AsyncBaseTransport):
     """Carries a request to a replica of the service that its port names, in the same task; the killed do not answer."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, platform: "SimulatedPlatform") -> None:
+        self.platform = platform
         self.carried = 0
         """How many requests to the provider may have had an effect there."""
-        self._names = {port: name for name, port in world.deployment.ports.items()}
+        self._names = {port: name for name, port in platform.deployment.ports.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         name = self._names[request.url.port or 80]
@@ -42,7 +42,7 @@ class Network(httpx.AsyncBaseTransport):
             return await self._ask_provider(request)
         await gate(f"{request.method} {request.url.path}")
         activity = current.get()
-        replica = self.world.replica_of(name, activity)
+        replica = self.platform.replica_of(name, activity)
         if replica is None or self._is_lost(activity):
             raise httpx.ConnectError(f"no {name}")
         try:
@@ -63,7 +63,7 @@ class Network(httpx.AsyncBaseTransport):
         activity = current.get()
         if self._is_lost(activity):
             raise httpx.ConnectError("no provider")
-        provider = self.world.provider
+        provider = self.platform.provider
         self.carried += request.method != "GET"
         asker = here.set(None)
         try:
@@ -83,11 +83,13 @@ class Network(httpx.AsyncBaseTransport):
             raise httpx.ReadError("the answer was lost")
 
     def _is_lost(self, activity: Activity | None) -> bool:
-        return activity is not None and activity.chance.random() < self.world.losses
+        return activity is not None and activity.chance.random() < self.platform.losses
 
     def _look_at(self, request: httpx.Request, answer: httpx.Response, activity: Activity | None) -> None:
         if answer.status_code == httpx.codes.INTERNAL_SERVER_ERROR and not (activity and activity.troubled):
-            self.world.violate("a request is answered with 500", f"{request.method} {request.url.path}: {answer.text}")
+            self.platform.violate(
+                "a request is answered with 500", f"{request.method} {request.url.path}: {answer.text}"
+            )
 
 
 class Broker:
@@ -96,18 +98,18 @@ class Broker:
     at_once = 1
     batch = 100
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, platform: "SimulatedPlatform") -> None:
+        self.platform = platform
         self.queues: dict[str, list[bytes]] = {}
 
     async def send(self, envelopes: Sequence[Envelope]) -> list[str | None]:
         await gate("the broker")
         activity = current.get()
         for envelope in envelopes:
-            for name, types in self.world.consumers.items():
+            for name, types in self.platform.consumers.items():
                 if envelope.type not in types:
                     continue
-                if activity is not None and activity.chance.random() < self.world.drops:
+                if activity is not None and activity.chance.random() < self.platform.drops:
                     continue
                 self.queues.setdefault(name, []).append(envelope.body)
         await gate("a confirm")
@@ -118,10 +120,10 @@ class Broker:
         queue, chance = self.queues.get(name, []), activity.chance
         taken: list[bytes] = []
         for _ in range(min(most, len(queue))):
-            at = chance.randrange(len(queue)) if chance.random() < self.world.disorder else 0
+            at = chance.randrange(len(queue)) if chance.random() < self.platform.disorder else 0
             body = queue[at]
             taken.append(body)
-            if chance.random() >= self.world.doubles:
+            if chance.random() >= self.platform.doubles:
                 del queue[at]
         return taken
 

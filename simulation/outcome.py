@@ -8,7 +8,7 @@ import obstore
 
 from simulation.history import OF_DELIVERY
 from simulation.looking import Look
-from simulation.world import World
+from simulation.simulated_platform import SimulatedPlatform
 
 _FACTS: Final = re.compile(
     r'"(status|state|kind|type|outcome|reason|reason_code|use|due|revision|version|attempts|tries|amount_minor|account)'
@@ -18,18 +18,18 @@ _FACTS: Final = re.compile(
 _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
-async def state_of(world: World, webhooks: Sequence[str]) -> dict[str, list[str]]:
+async def state_of(platform: SimulatedPlatform, webhooks: Sequence[str]) -> dict[str, list[str]]:
     """Return the deciding values of each row, by table, without random ids; and the e-mails and webhooks sent."""
     found: dict[str, list[str]] = {}
-    async with Look(world) as look:
-        for service in world.consumers:
+    async with Look(platform) as look:
+        for service in platform.consumers:
             for table in set(await look.tables(service)) - OF_DELIVERY:
                 rows = await look.ask(service, f'select to_jsonb(t)::text as row from "{table}" t')
                 found[f"{service}.{table}"] = sorted(str(_FACTS.findall(row["row"])) for row in rows)
-    found["emails"] = sorted(f"{one['to']} {one['subject']}" for one in world.post.emails)
+    found["emails"] = sorted(f"{one['to']} {one['subject']}" for one in platform.post.emails)
     found["webhooks"] = sorted(_ID.sub("", body) for body in webhooks)
-    found["provider"] = sorted(map(str, world.provider.history.values()))
-    for service, store in world.files.items():
+    found["provider"] = sorted(map(str, platform.provider.history.values()))
+    for service, store in platform.files.items():
         listed = obstore.list(store)
         found[f"files of {service}"] = [f"{sum(map(len, listed))} files"]
     return found

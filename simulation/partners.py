@@ -9,7 +9,7 @@ from simulation.base import must
 from simulation.people import Person
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 SCOPES = ["transcripts:read", "transfers:decide", "webhooks:manage"]
 
@@ -17,8 +17,8 @@ SCOPES = ["transcripts:read", "transfers:decide", "webhooks:manage"]
 class Partner(Person):
     """The partner university; it authenticates with its client's secret."""
 
-    def __init__(self, world: "World", client: dict[str, str]) -> None:
-        super().__init__(world, "partner")
+    def __init__(self, platform: "SimulatedPlatform", client: dict[str, str]) -> None:
+        super().__init__(platform, "partner")
         self.client = client
 
     async def sign_in(self) -> bool:
@@ -32,10 +32,10 @@ class Partner(Person):
             async with self._client() as client:
                 answer = await client.post(self._url("POST", "/oauth/token"), data=form)
             if answer.is_success:
-                self.token, self.until = answer.json()["access_token"], self.world.time.seconds() + 200
+                self.token, self.until = answer.json()["access_token"], self.platform.time.seconds() + 200
             return answer.is_success
 
-        return await self.world.quietly(ask)
+        return await self.platform.quietly(ask)
 
     def deeds(self) -> dict[Callable[[random.Random], Coroutine[Any, Any, None]], float]:
         return {self.decide: 4, self.complete: 2, self.give_back: 1}
@@ -56,7 +56,7 @@ class Partner(Person):
                 }
                 for line in transfer["lines"]
             ]
-            until = (self.world.time() + timedelta(days=chance.choice([5, 300]))).isoformat()
+            until = (self.platform.time() + timedelta(days=chance.choice([5, 300]))).isoformat()
             path = f"/v1/transfers/{transfer['transfer_id']}/decision"
             await self.ask("POST", path, {"decisions": lines, "accepted_until": until})
 
@@ -70,9 +70,9 @@ class Partner(Person):
             await self.ask("POST", path, {"reason_code": "left_programme"})
 
 
-async def register_partner(world: "World", courses: list[dict[str, Any]]) -> dict[str, str]:
+async def register_partner(platform: "SimulatedPlatform", courses: list[dict[str, Any]]) -> dict[str, str]:
     """Register a partner and its programme, which takes in every course. Returns client id, secret and programme id."""
-    operator, editor = Person(world, "operator"), Person(world, "editor")
+    operator, editor = Person(platform, "operator"), Person(platform, "editor")
     body = {"name": "Example University", "scopes": SCOPES}
     registered = await operator.ask("POST", "/v1/partners", body)
     client = must(registered, "a partner")
@@ -89,7 +89,7 @@ async def register_partner(world: "World", courses: list[dict[str, Any]]) -> dic
             "module_code": f"DS{number}",
             "module_title": f"Module {number}",
             "credits": 15,
-            "valid_from": (world.time() - timedelta(days=30)).isoformat(),
+            "valid_from": (platform.time() - timedelta(days=30)).isoformat(),
             "decided_by": "Faculty Board",
         }
         for number, course in enumerate(courses)

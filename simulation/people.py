@@ -14,7 +14,7 @@ from simulation.activities import current
 from simulation.network import json_of
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 ROUTES = load()
 PASSWORD = "nine brass engines humming"  # noqa: S105 - of people who do not exist
@@ -52,7 +52,7 @@ class Answer:
 class Person:
     """Somebody who calls the API; signed in anew before the access token expires."""
 
-    world: "World"
+    platform: "SimulatedPlatform"
     name: str
     roles: tuple[str, ...] = ("learner",)
     id: str = ""
@@ -76,16 +76,16 @@ class Person:
                 return False
             reply = answer.json()
             self.token, self.id = reply["access_token"], reply["account"]["account_id"]
-            self.until = self.world.time.seconds() + 420
+            self.until = self.platform.time.seconds() + 420
             return True
 
-        return await self.world.quietly(ask)
+        return await self.platform.quietly(ask)
 
     def _client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=self.world.network, trust_env=False)
+        return httpx.AsyncClient(transport=self.platform.network, trust_env=False)
 
     def _url(self, method: str, path: str) -> str:
-        return self.world.deployment.address(ROUTES.find(method, path.encode()).service) + path
+        return self.platform.deployment.address(ROUTES.find(method, path.encode()).service) + path
 
     async def ask(
         self,
@@ -99,10 +99,10 @@ class Person:
         **parameters: object,
     ) -> Answer:
         """Send a request, and the same one again, up to three times in all, where no answer or a 5xx came."""
-        if not anonymous and self.world.time.seconds() > self.until and not await self.sign_in():
+        if not anonymous and self.platform.time.seconds() > self.until and not await self.sign_in():
             return Answer(401)
         self.asked += 1
-        self.world.changes += method != "GET"
+        self.platform.changes += method != "GET"
         headers = {} if anonymous else {"Authorization": f"Bearer {self.token}"}
         if method == "POST" and _ID.sub("*", path) not in _UNKEYED:
             headers["Idempotency-Key"] = str(uuid5(NAMESPACE, f"{self.name} {key or self.asked}"))
@@ -132,13 +132,13 @@ class Person:
                 _UNKEYED.add(_ID.sub("*", path))
                 headers.pop("Idempotency-Key")
                 continue
-            self.world.answered(method, path, tokens.status, tokens.code)
+            self.platform.answered(method, path, tokens.status, tokens.code)
             return tokens
         return Answer(0)
 
     async def notify(self, body: bytes) -> int:
         """Send a callback as the provider does. Returns the status of the answer, 0 where none came."""
-        secret = self.world.provider.secret
+        secret = self.platform.provider.secret
         headers = {"X-Flywire-Digest": sign(body, secret.encode()).decode(), "Content-Type": "application/json"}
         path = "/v1/payment-notifications"
         try:

@@ -12,13 +12,13 @@ async def nothing_of_the_erased_is_left(look: Look) -> None:
     erased = {str(id_) for id_ in await look.erased()}
     words = [
         word.lower()
-        for learner in look.world.learners
+        for learner in look.platform.learners
         if learner.id in erased
         for word in (NAMES[learner.name][1], f"{learner.name}@", f"{learner.name}+")
     ]
     if not words:
         return
-    for service in look.world.consumers:
+    for service in look.platform.consumers:
         for table in await look.tables(service):
             columns = await look.ask(
                 service,
@@ -62,7 +62,7 @@ async def an_erasure_reaches_everybody(look: Look) -> None:
         for row in await look.rows(service, table):
             if row["learner_id"] in erased and row["anonymised_at"] is None:
                 raise Broken(f"{service} has not handled an erasure", row)
-    for id_ in look.world.model.get("erasures", {}):
+    for id_ in look.platform.model.get("erasures", {}):
         if id_ not in {str(one) for one in erased}:
             raise Broken("an erasure that was confirmed did not happen", id_)
 

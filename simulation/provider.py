@@ -12,7 +12,7 @@ from embedded.services import PROVIDER
 from simulation.activities import Activity
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 MOVES: Final[dict[str, dict[str, float]]] = {
     "initiated": {"processed": 3, "guaranteed": 3, "cancelled": 2, "failed": 1, "word": 1},
@@ -39,17 +39,17 @@ Record = dict[str, Any]  # Any: JSON
 
 
 class Provider:
-    """The sandbox provider of one world, whose callbacks wait until they are taken."""
+    """The sandbox provider of one platform, whose callbacks wait until they are taken."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, platform: "SimulatedPlatform") -> None:
+        self.platform = platform
         settings = sandbox_provider.Settings(
-            url=world.deployment.url(PROVIDER),
-            api_key=SecretStr(world.deployment.secrets["provider api"]),
-            shared_secret=SecretStr(world.deployment.secrets["provider callbacks"]),
+            url=platform.deployment.url(PROVIDER),
+            api_key=SecretStr(platform.deployment.secrets["provider api"]),
+            shared_secret=SecretStr(platform.deployment.secrets["provider callbacks"]),
             session_minutes=60,
         )
-        self.app = sandbox_provider.build(settings, http=httpx.AsyncClient(), clock=world.time)
+        self.app = sandbox_provider.build(settings, http=httpx.AsyncClient(), clock=platform.time)
         self.sandbox = self.app.state.sandbox
         self.sandbox.callbacks.mode = "hold"
         self.secret = settings.shared_secret.get_secret_value()
@@ -83,9 +83,9 @@ class Provider:
         session = self.sandbox.session(session_id)
         if session["status"] != "open":
             return None
-        self.world.changes += 1
+        self.platform.changes += 1
         amount = session["amount"]
-        if "odd sums" in self.world.behaviours and chance.random() < 0.25:
+        if "odd sums" in self.platform.behaviours and chance.random() < 0.25:
             amount = chance.choice([amount - 500, amount + 700, 100])
             if chance.random() < 0.2:
                 session["currency"] = "EUR"
@@ -109,18 +109,18 @@ class Provider:
             record["plan"] = []
             self.sandbox.set_refund_status(record, status)
             return f"refund {record['refund_id']} {status}"
-        if status == "delivered" and "changed sums" in self.world.behaviours and chance.random() < 0.3:
+        if status == "delivered" and "changed sums" in self.platform.behaviours and chance.random() < 0.3:
             record["amount_to"] += 700
         self.sandbox.set_status(record, status)
         return f"payment {record['payment_id']} {status}"
 
     def _moves(self, record: Record, moves: dict[str, dict[str, float]]) -> dict[str, float]:
         barred: set[str] = set()
-        if "odd words" not in self.world.behaviours:
+        if "odd words" not in self.platform.behaviours:
             barred.add("word")
-        if "losses" not in self.world.behaviours:
+        if "losses" not in self.platform.behaviours:
             barred |= {"reversed", "failed"} | ({"cancelled"} if record["status"] in FUNDED else set())
-        if "returns" not in self.world.behaviours:
+        if "returns" not in self.platform.behaviours:
             barred |= {"returned"} | ({"cancelled"} if "refund_id" in record else set())
         options = moves.get(record["status"], moves["word"])
         return {status: weight for status, weight in options.items() if status not in barred}
@@ -136,7 +136,7 @@ class Provider:
         """Return the answer, or one that nobody can read in its stead."""
         if activity is None or not answer.is_success:
             return answer
-        if "garbled answers" in self.world.behaviours and activity.chance.random() < 0.1:
+        if "garbled answers" in self.platform.behaviours and activity.chance.random() < 0.1:
             return httpx.Response(activity.chance.choice([200, 500, 502, 429]), content=b"{}", request=request)
         return answer
 

@@ -25,7 +25,7 @@ from simulation import instants
 from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Died, current
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 here: ContextVar["Replica | None"] = ContextVar("replica", default=None)
 """The replica whose code is running."""
@@ -55,23 +55,23 @@ async def gate(name: str) -> None:
 class Replica:
     """One process of a service, from its start to its death."""
 
-    def __init__(self, world: "World", name: str, number: int, ahead: timedelta) -> None:
-        self.world, self.name, self.number, self.ahead = world, name, number, ahead
+    def __init__(self, platform: "SimulatedPlatform", name: str, number: int, ahead: timedelta) -> None:
+        self.platform, self.name, self.number, self.ahead = platform, name, number, ahead
         self.dead = False
         self.connections: list[Any] = []  # Any: asyncpg ships no types
-        service = build(name, world.deployment)
+        service = build(name, platform.deployment)
         resources = dict(service.resources)
         if ObjectStorage in resources:
-            resources[ObjectStorage] = ObjectStorage(lambda: world.files[name])
+            resources[ObjectStorage] = ObjectStorage(lambda: platform.files[name])
         service = dataclasses.replace(service, resources=resources)
         with self.at_work():
-            self.process = Process(service, clock=self.clock, mailer=world.post)
-            self.relay = Relay(name, self.process.database, world.broker, notifier=self.process.notifier)
+            self.process = Process(service, clock=self.clock, mailer=platform.post)
+            self.relay = Relay(name, self.process.database, platform.broker, notifier=self.process.notifier)
         self.app: Any = self.process.api  # Any: two spellings of one protocol
         self.work = Work(self.process.database, self.process.resources())
         self.email_sender = EmailSender(
             self.process.database,
-            world.post,
+            platform.post,
             "p@example.org",
             name,
             contact="help@example.org",
@@ -89,7 +89,7 @@ class Replica:
         return f"{self.name}/{self.number}"
 
     def clock(self) -> datetime:
-        return self.world.time() + self.ahead
+        return self.platform.time() + self.ahead
 
     def at_work(self) -> "_AtWork":
         return _AtWork(self)
@@ -118,7 +118,7 @@ class Replica:
     def _note_writing(self, _: object, cursor: Any, statement: str, *__: object) -> None:  # Any: SQLAlchemy's
         """Count the statements that changed rows: they may give the service's jobs something to do."""
         if cursor.rowcount > 0 and statement.lstrip()[:6].lower() != "select":
-            self.world.written[self.name] += 1
+            self.platform.written[self.name] += 1
 
     async def pass_on(self) -> None:
         """Send the events that its own commits have handed off to its relay."""
@@ -138,7 +138,7 @@ class Replica:
             one.terminate()
         if pids:
             await asyncio.sleep(0)
-            await self.world.databases.until_gone(pids)
+            await self.platform.databases.until_gone(pids)
 
 
 class _AtWork:
@@ -157,7 +157,7 @@ class _AtWork:
 
 
 _COMPILED: Final = LRUCache[Any, Any](5000)
-"""Compiled statements, shared by all replicas: the world makes their dialects equal."""
+"""Compiled statements, shared by all replicas: the platform makes their dialects equal."""
 
 
 def _put_gates(engine: AsyncEngine) -> None:

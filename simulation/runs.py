@@ -15,7 +15,7 @@ from embedded.postgres import Postgres
 from simulation import base, rest
 from simulation.databases import Databases, running
 from simulation.partners import register_partner
-from simulation.world import World
+from simulation.simulated_platform import SimulatedPlatform
 
 JSON = dict[str, Any]  # Any: JSON
 PATIENCE_SECONDS: Final = 600.0
@@ -99,10 +99,10 @@ class Runs:
 
 @asynccontextmanager
 async def opened(workers: int) -> AsyncGenerator[Runs]:
-    """Fill the databases every world begins with, and start so many workers. To be used in a WorldLoop.
+    """Fill the databases every platform begins with, and start so many workers. To be used in a SimulatedLoop.
 
     Each worker has a server of its own: a feed ends before the oldest transaction of its whole server, be it another
-    world's.
+    platform's.
     """
     with tempfile.TemporaryDirectory(prefix="mc-simulation-") as folder:
         first = Path(folder) / "base"
@@ -119,14 +119,14 @@ async def opened(workers: int) -> AsyncGenerator[Runs]:
 
 
 async def _begin(server: Postgres, databases: Databases) -> JSON:
-    """Fill the databases every world begins with. Returns the courses and the partner of all worlds."""
+    """Fill the databases every platform begins with. Returns the courses and the partner of all platforms."""
     await databases.migrate(server, "base")
-    world = World(databases, "base", "base")
-    with world.exists():
-        await world.begin()
-        await base.fill(world)
-        courses = await base.courses_of(world)
-        partner = await register_partner(world, courses)
-        await rest.settle(world)
-        await world.end()
+    platform = SimulatedPlatform(databases, "base", "base")
+    with platform.exists():
+        await platform.begin()
+        await base.fill(platform)
+        courses = await base.courses_of(platform)
+        partner = await register_partner(platform, courses)
+        await rest.settle(platform)
+        await platform.end()
     return {"courses": courses, "partner": partner}

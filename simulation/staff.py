@@ -9,7 +9,7 @@ from simulation.looking import Look
 from simulation.people import Answer, Person
 
 if TYPE_CHECKING:
-    from simulation.world import World
+    from simulation.simulated_platform import SimulatedPlatform
 
 Deed = Callable[[random.Random], Coroutine[Any, Any, None]]
 
@@ -17,15 +17,15 @@ Deed = Callable[[random.Random], Coroutine[Any, Any, None]]
 class Staff:
     """All members of staff, by the names of `base.STAFF`."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
+    def __init__(self, platform: "SimulatedPlatform") -> None:
+        self.platform = platform
         self._people: dict[str, Person] = {}
 
     def __getitem__(self, name: str) -> Person:
-        return self._people.setdefault(name, Person(self.world, name))
+        return self._people.setdefault(name, Person(self.platform, name))
 
     def deeds(self) -> dict[Deed, float]:
-        has = self.world.behaviours.__contains__
+        has = self.platform.behaviours.__contains__
         return {
             self.open_window: 3,
             self.close_and_release: 5,
@@ -50,7 +50,7 @@ class Staff:
         }
 
     async def open_window(self, _: random.Random) -> None:
-        at = self.world.time()
+        at = self.platform.time()
         body = {"opens_at": at.isoformat(), "closes_at": (at + timedelta(days=2)).isoformat()}
         await self["examiner"].ask("POST", "/v1/windows", body)
 
@@ -69,7 +69,7 @@ class Staff:
         marker = self["marker"]
         for piece in await marker.items("/v1/marking-queue"):
             mark = chance.choice(
-                [38, 49, 50, 55, 62, 68, 71, 80, 45] if "fails" in self.world.behaviours else [55, 66, 72]
+                [38, 49, 50, 55, 62, 68, 71, 80, 45] if "fails" in self.platform.behaviours else [55, 66, 72]
             )
             judgement = {"mark": str(mark), "feedback": "Read."}
             await marker.ask("POST", f"/v1/submissions/{piece['submission_id']}/marks", judgement)
@@ -111,7 +111,7 @@ class Staff:
             await self["board"].ask("POST", f"/v1/credits/{credit}/reinstatement", decision)
 
     async def _some_credit(self, chance: random.Random) -> str | None:
-        learner = chance.choice(self.world.learners)
+        learner = chance.choice(self.platform.learners)
         credits_ = await learner.items("/v1/credits")
         return chance.choice(credits_)["credit_id"] if credits_ else None
 
@@ -149,7 +149,7 @@ class Staff:
 
     async def dispute(self, chance: random.Random) -> None:
         """Record a dispute about an order or about one of its payments, perhaps one that another has replaced."""
-        async with Look(self.world) as look:
+        async with Look(self.platform) as look:
             payments = await look.ask("payments", "select order_id::text, reference from payments order by reference")
         if payments:
             payment = chance.choice(payments)
@@ -167,7 +167,7 @@ class Staff:
         return await self["finance"].ask("POST", path, {"outcome": outcome})
 
     async def retry_refund(self, chance: random.Random) -> None:
-        orders = [order for learner in self.world.learners for order in learner.orders]
+        orders = [order for learner in self.platform.learners for order in learner.orders]
         if orders:
             await self._retry_refunds(chance.choice(orders))
 
@@ -187,10 +187,10 @@ class Staff:
             await self["editor"].ask("PUT", path, {"name": name, "award_name": name})
 
     def _course(self, chance: random.Random) -> str:
-        return chance.choice(self.world.courses)["course_id"]
+        return chance.choice(self.platform.courses)["course_id"]
 
     async def change_price(self, chance: random.Random) -> None:
-        at = (self.world.time() + timedelta(minutes=chance.choice([5, 600]))).isoformat()
+        at = (self.platform.time() + timedelta(minutes=chance.choice([5, 600]))).isoformat()
         price = {"amount_minor": chance.choice([49500, 45000, 52000]), "currency": "GBP", "valid_from": at}
         await self["editor"].ask("POST", f"/v1/courses/{self._course(chance)}/prices", price)
 
@@ -203,17 +203,17 @@ class Staff:
         await self["editor"].ask("POST", f"/v1/courses/{self._course(chance)}/withdrawal")
 
     async def anonymise(self, chance: random.Random) -> None:
-        learner = chance.choice(self.world.learners)
+        learner = chance.choice(self.platform.learners)
         learner.asked_to_go = True
         answer = await self["registrar"].ask("PUT", f"/v1/learners/{learner.id}/anonymisation")
         if answer.ok:
-            self.world.remember("erasures", learner.id, name=learner.name)
+            self.platform.remember("erasures", learner.id, name=learner.name)
 
 
-async def at_the_end(world: "World") -> None:
+async def at_the_end(platform: "SimulatedPlatform") -> None:
     """Let staff decide whatever waits for a decision, so that nothing is left over only because nobody looked."""
-    staff = world.staff
-    async with Look(world) as look:
+    staff = platform.staff
+    async with Look(platform) as look:
         disputes = await look.ask("payments", "select dispute_id::text from disputes where closed_at is null")
         cases = await look.ask("assessment", "select case_id::text from misconduct_cases where outcome is null")
         reviews = await look.ask("credentials", "select review_id::text from award_reviews where decided_at is null")

@@ -195,7 +195,7 @@ async def no_review_is_open(look: Look) -> None:
 
 async def projections_are_their_rebuild(look: Look) -> None:
     """I6: the services' own comparisons of projections with their rebuild find no difference."""
-    operator = look.world.staff["operator"]
+    operator = look.platform.staff["operator"]
     for path in ("/v1/credits/comparison", "/v1/study-record-comparison"):
         answer = await operator.ask("GET", path)
         if not answer.ok:

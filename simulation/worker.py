@@ -11,18 +11,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from simulation import faults, story
+from simulation import faults, scenario
 from simulation.databases import Databases
-from simulation.instants import WorldLoop
+from simulation.instants import SimulatedLoop
 from simulation.life import Plan, live
 
 JSON = dict[str, Any]  # Any: JSON
 
 
 async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JSON:
-    if "story" in task:
+    if "scenario" in task:
         try:
-            return await story.live(databases, worker, begun, task["story"])
+            return await scenario.live(databases, worker, begun, task["scenario"])
         except Exception:  # noqa: BLE001 - a fault of the simulator itself or of its libraries
             return {"violations": [f"the simulator broke: {traceback.format_exc()[-1500:]}"]}
     plan = Plan(
@@ -54,7 +54,7 @@ def main() -> None:
     logging.disable(logging.CRITICAL)
     settings: JSON = json.loads(sys.stdin.readline())
     databases = Databases(Path(settings["sockets"]), Path(settings["data"]))
-    loop = WorldLoop()
+    loop = SimulatedLoop()
     asyncio.set_event_loop(loop)
     for line in sys.stdin:
         done = loop.run_until_complete(work(json.loads(line), databases, settings["worker"], settings["begun"]))

@@ -79,11 +79,11 @@ async def test_replies_are_stored_in_one_table_of_each_service(embedded_platform
 
 
 async def _is_let_go_of(platform):
-    story = demo.Story(platform.deployment.folder, platform.feeds)
+    narrator = demo.Narrator(platform.deployment.folder, platform.feeds)
     password = "nine brass engines humming"
     async with connected(platform.url) as client:
         cast = await demo.cast_of(client, platform.deployment.folder)
-        await story.events()  # what travelled before does not belong to it
+        await narrator.events()  # what travelled before does not belong to it
         learner, registrar = cast.learner, cast.staff["registrar"]
         learner_id = (await learner.open_account(cast.email, password))["account_id"]
         name = Name("Ada", "Love" + "".join(secrets.choice("abcdefghij") for _ in range(12)))
@@ -96,7 +96,7 @@ async def _is_let_go_of(platform):
         assert {service for service, _ in held} == {"gateway", "enrolment", "credentials", "payments"}
 
         await registrar.ask("PUT", f"/v1/learners/{learner_id}/anonymisation")
-        await story.events(
+        await narrator.events(
             learner_id,
             "enrolment.learner.anonymised.v1",
             "gateway.account.closed.v1",

@@ -1,7 +1,7 @@
 """Every job of every service, done by two replicas at once: whoever acts outside is right with another beside it.
 
 A job runs on a lease, which can be lost while the work goes on (`shared.leases`). One life is lived, the same each time, in
-which every job has something to do (`simulation.story`): by one replica; by two from gate to gate (a gate stands before
+which every job has something to do (`simulation.scenario`): by one replica; by two from gate to gate (a gate stands before
 every transaction and every call outside). Whatever left us, and what decides in every row, is the same each time.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-from simulation.instants import WorldLoop
+from simulation.instants import SimulatedLoop
 from simulation.runs import opened
 
 pytestmark = pytest.mark.slow
@@ -37,12 +37,12 @@ several learners come as they come. A deadlock has them tried again one by one."
 @pytest.fixture(scope="module")
 def lives() -> Iterator[dict[str, dict[str, Any]]]:
     """By how jobs were done: what came of the life."""
-    loop, disabled = WorldLoop(), logging.root.manager.disable
+    loop, disabled = SimulatedLoop(), logging.root.manager.disable
     opening = opened(len(MEETINGS))
     runs = loop.run_until_complete(opening.__aenter__())
 
     async def together() -> list[dict[str, Any]]:
-        return await asyncio.gather(*(runs.live(story=one, patience=PATIENCE_SECONDS) for one in MEETINGS))
+        return await asyncio.gather(*(runs.live(scenario=one, patience=PATIENCE_SECONDS) for one in MEETINGS))
 
     try:
         yield dict(zip(MEETINGS, loop.run_until_complete(together()), strict=True))
@@ -53,7 +53,7 @@ def lives() -> Iterator[dict[str, dict[str, Any]]]:
 
 
 def test_every_job_has_something_to_do(lives):
-    """A new one needs its place in the story."""
+    """A new one needs its place in the scenario."""
     for meeting in ("alone", "in-step"):
         assert not lives[meeting]["violations"], meeting
         idle = {job for job in lives[meeting]["jobs"] if not lives[meeting]["worked"].get(job)}

@@ -75,11 +75,11 @@ async def test_one_person_with_many_accounts_gets_no_result_ratified(embedded_pl
 
 async def hands_in(platform, client, root):
     """A learner, one of the person's accounts, has handed in work to a window that is closed."""
-    story = demo.Story(platform.deployment.folder, platform.feeds)
+    narrator = demo.Narrator(platform.deployment.folder, platform.feeds)
     student = Somebody(client)
     cast = demo.Cast(student, await student.opens(), {}, student.account_id)
     await student.register(demo.NAME, cast.email)
-    enrolment, *_ = await demo.buy(story, cast, (await student.ask("GET", "/v1/courses", limit=1))["items"])
+    enrolment, *_ = await demo.buy(narrator, cast, (await student.ask("GET", "/v1/courses", limit=1))["items"])
     now = datetime.now(UTC)
     body = {"opens_at": now.isoformat(), "closes_at": (now + timedelta(hours=1)).isoformat()}
     window_id = (await root.ask("POST", "/v1/windows", body))["window_id"]

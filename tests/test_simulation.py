@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from simulation.activities import CUT, SILENT, UNANSWERED, Activity, Trouble, current
-from simulation.instants import WorldLoop
+from simulation.instants import SimulatedLoop
 from simulation.replicas import _put_gates
 from simulation.runs import Runs, opened
 from simulation.shrinking import Shrinking, kind_of
@@ -27,7 +27,7 @@ FAULT, MET_BY = "too_little_is_kept", 3
 @pytest.fixture(scope="module")
 def lives() -> Iterator[Callable[..., list[Any]]]:  # Any: JSON
     """`lives({"seed": …}, …)` lives as many at once as are asked for."""
-    loop, disabled = WorldLoop(), logging.root.manager.disable
+    loop, disabled = SimulatedLoop(), logging.root.manager.disable
     opening = opened(2)
     runs = loop.run_until_complete(opening.__aenter__())
 

@@ -35,7 +35,7 @@ LEVEL = "pgcert"
 MARKS = ("72", "68", "74", "61")
 
 
-class Story:
+class Narrator:
     """Prints the numbered steps, and which events each of them has caused."""
 
     def __init__(self, folder: Path, feeds: dict[str, str]) -> None:
@@ -93,7 +93,7 @@ def _types_of(source: str) -> list[str]:
 
 @dataclass
 class Cast:
-    """Who takes part in the story."""
+    """Who takes part in the demonstration."""
 
     learner: Learner
     email: str
@@ -102,20 +102,20 @@ class Cast:
 
 
 async def narrate(base_url: str, folder: Path, feeds: dict[str, str]) -> JSON:
-    """Walk through the story. Returns the conferred award; raises Refused, TimeoutError or AssertionError."""
-    story = Story(folder, feeds)
+    """Walk through the demonstration. Returns the conferred award; raises Refused, TimeoutError or AssertionError."""
+    narrator = Narrator(folder, feeds)
     async with connected(base_url) as client:
-        await story.events()  # those published before do not belong to the story
+        await narrator.events()  # those published before do not belong to the demonstration
         cast = await cast_of(client, folder)
-        courses = await _find(story, cast)
-        await register(story, cast)
-        enrolments = await buy(story, cast, courses)
-        await _study(story, cast, enrolments)
-        window = await hand_in(story, cast, enrolments)
-        await mark(story, cast, enrolments, window, MARKS)
-        await _hold_badges(story, cast, len(enrolments))
-        award = await _claim(story, cast)
-        await _look_back(story, cast, award)
+        courses = await _find(narrator, cast)
+        await register(narrator, cast)
+        enrolments = await buy(narrator, cast, courses)
+        await _study(narrator, cast, enrolments)
+        window = await hand_in(narrator, cast, enrolments)
+        await mark(narrator, cast, enrolments, window, MARKS)
+        await _hold_badges(narrator, cast, len(enrolments))
+        award = await _claim(narrator, cast)
+        await _look_back(narrator, cast, award)
     print(f"\n{NAME.given} {NAME.family} holds a {award['title']}.", flush=True)
     return award
 
@@ -135,50 +135,52 @@ async def cast_of(client: httpx.AsyncClient, folder: Path) -> Cast:
     return Cast(Learner(client), f"ada-{secrets.token_hex(4)}@learner.example", staff)
 
 
-async def _find(story: Story, cast: Cast) -> list[JSON]:
-    story.step("Find courses")
+async def _find(narrator: Narrator, cast: Cast) -> list[JSON]:
+    narrator.step("Find courses")
     found = await cast.learner.ask("GET", "/v1/courses", q="learning from data", limit=3)
-    story.narrate(f"{found['total']} courses match “learning from data”; the best: {found['items'][0]['title']}")
+    narrator.narrate(f"{found['total']} courses match “learning from data”; the best: {found['items'][0]['title']}")
     chosen: list[JSON] = []
     for subject, count in ((MAJOR, 3), (MINOR, 1)):
         chosen += (await cast.learner.ask("GET", "/v1/courses", subject=subject, limit=count))["items"]
     for course in chosen:
-        story.narrate(f"{course['code']}  {course['title']}  ({course['subject']['name']}, {money(course['price'])})")
+        narrator.narrate(
+            f"{course['code']}  {course['title']}  ({course['subject']['name']}, {money(course['price'])})"
+        )
     return chosen
 
 
-async def register(story: Story, cast: Cast) -> None:
-    story.step("Open an account and register with the short form")
+async def register(narrator: Narrator, cast: Cast) -> None:
+    narrator.step("Open an account and register with the short form")
     account = await cast.learner.open_account(cast.email, secrets.token_urlsafe(12))
     cast.learner_id = str(account["account_id"])
     registered = await cast.learner.register(NAME, cast.email)
-    story.narrate(
+    narrator.narrate(
         f"account {cast.learner_id}, registered as {registered['display_name']}; both criteria self-certified"
     )
-    await story.events(cast.learner_id, "gateway.account.opened.v1", "enrolment.learner.registered.v1")
-    sent = await email_to(story, cast, "Confirm your address")
+    await narrator.events(cast.learner_id, "gateway.account.opened.v1", "enrolment.learner.registered.v1")
+    sent = await email_to(narrator, cast, "Confirm your address")
     await cast.learner.confirm_address(sent.partition("address: ")[2].split()[0])
-    story.narrate(f"{cast.email} confirmed with the code that was sent there")
-    await story.events(cast.learner_id, "enrolment.learner.contact-changed.v1")
+    narrator.narrate(f"{cast.email} confirmed with the code that was sent there")
+    await narrator.events(cast.learner_id, "enrolment.learner.contact-changed.v1")
 
 
-async def buy(story: Story, cast: Cast, courses: list[JSON]) -> list[JSON]:
+async def buy(narrator: Narrator, cast: Cast, courses: list[JSON]) -> list[JSON]:
     """Buy the courses in one order and pay it at the sandbox. Returns the enrolments."""
-    story.step(f"Buy {len(courses)} courses in one order")
+    narrator.step(f"Buy {len(courses)} courses in one order")
     wanted = [course["course_id"] for course in courses]
     order = await cast.learner.order(wanted, purpose=" ".join(wanted))
-    story.narrate(
+    narrator.narrate(
         f"order {order['order_id']}: {len(order['lines'])} courses, {money(order['total'])}, {order['status']}"
     )
     checkout = await cast.learner.check_out(order, NAME, cast.email)
-    story.narrate(f"pay page {checkout['pay_url']}")
+    narrator.narrate(f"pay page {checkout['pay_url']}")
     await pay_at_the_sandbox(cast.learner.client, checkout["pay_url"])
     enrolments = await cast.learner.enrolments_of(order["order_id"])
-    story.narrate(f"paid; {len(enrolments)} enrolments are {enrolments[0]['status']}")
+    narrator.narrate(f"paid; {len(enrolments)} enrolments are {enrolments[0]['status']}")
     receipt = await cast.learner.ask("GET", f"/v1/orders/{order['order_id']}/receipt")
-    story.narrate(f"receipt {receipt['receipt_number']} for {money(receipt['total'])}")
-    await email_to(story, cast, "Your payment is confirmed")
-    await story.events(
+    narrator.narrate(f"receipt {receipt['receipt_number']} for {money(receipt['total'])}")
+    await email_to(narrator, cast, "Your payment is confirmed")
+    await narrator.events(
         cast.learner_id,
         "payments.payment.confirmed.v1",
         "enrolment.enrolment.activated.v1",
@@ -187,84 +189,90 @@ async def buy(story: Story, cast: Cast, courses: list[JSON]) -> list[JSON]:
     return enrolments
 
 
-async def _study(story: Story, cast: Cast, enrolments: list[JSON]) -> None:
-    story.step("Study")
+async def _study(narrator: Narrator, cast: Cast, enrolments: list[JSON]) -> None:
+    narrator.step("Study")
     for enrolment in enrolments:
         units = await cast.learner.study(enrolment["enrolment_id"])
         after = await cast.learner.ask("GET", f"/v1/enrolments/{enrolment['enrolment_id']}")
-        story.narrate(f"{after['course']['code']}: {len(units)} units read, {after['progress']['percent']} % finished")
+        narrator.narrate(
+            f"{after['course']['code']}: {len(units)} units read, {after['progress']['percent']} % finished"
+        )
 
 
-async def hand_in(story: Story, cast: Cast, enrolments: list[JSON]) -> JSON:
-    story.step("Hand in one project for each course while a window is open")
+async def hand_in(narrator: Narrator, cast: Cast, enrolments: list[JSON]) -> JSON:
+    narrator.step("Hand in one project for each course while a window is open")
     now = datetime.now(UTC)
     body = {"opens_at": now.isoformat(), "closes_at": (now + timedelta(hours=1)).isoformat()}
     window = await cast.staff["examiner"].ask("POST", "/v1/windows", body)
-    story.narrate(f"an examiner opened a window until {window['closes_at']}")
+    narrator.narrate(f"an examiner opened a window until {window['closes_at']}")
     for enrolment in enrolments:
         work = f"# Project in {enrolment['course']['title']}\n\nBy {NAME.given} {NAME.family}.\n".encode()
         receipt = await cast.learner.submit(enrolment["enrolment_id"], window["window_id"], work)
-        story.narrate(f"{enrolment['course']['code']}: receipt {receipt['submission_id']}, SHA-256 {short(receipt)}")
-    await story.events(cast.learner_id, "assessment.submission.received.v1")
+        narrator.narrate(f"{enrolment['course']['code']}: receipt {receipt['submission_id']}, SHA-256 {short(receipt)}")
+    await narrator.events(cast.learner_id, "assessment.submission.received.v1")
     return window
 
 
-async def mark(story: Story, cast: Cast, enrolments: list[JSON], window: JSON, given: Sequence[str]) -> None:
+async def mark(narrator: Narrator, cast: Cast, enrolments: list[JSON], window: JSON, given: Sequence[str]) -> None:
     """Close the window, mark, release and ratify; `given` are the marks in the order of the courses' codes."""
-    story.step("Marking, release and the board")
+    narrator.step("Marking, release and the board")
     examiner, marker, window_id = cast.staff["examiner"], cast.staff["marker"], window["window_id"]
     await examiner.ask("POST", f"/v1/windows/{window_id}/closing")
     marks = dict(zip(sorted(one["course"]["code"] for one in enrolments), given, strict=True))
     async for piece in marker.all("/v1/marking-queue", window_id=window_id):
         judgement = {"mark": marks[piece["course_code"]], "feedback": "A clear, well-argued project."}
         await marker.ask("POST", f"/v1/submissions/{piece['submission_id']}/marks", judgement)
-        story.narrate(f"{piece['course_code']}: {judgement['mark']} (the marker sees no name)")
+        narrator.narrate(f"{piece['course_code']}: {judgement['mark']} (the marker sees no name)")
     released = await examiner.finish(await examiner.ask("POST", f"/v1/windows/{window_id}/release"))
-    story.narrate(f"released, provisional: {released['passed']} passed, {released['failed']} failed")
-    await story.events(cast.learner_id, "assessment.assessment.passed.v1")
+    narrator.narrate(f"released, provisional: {released['passed']} passed, {released['failed']} failed")
+    await narrator.events(cast.learner_id, "assessment.assessment.passed.v1")
     minutes = {"window_id": window_id, "minutes_reference": f"DEMO-{secrets.token_hex(3)}"}
     member = cast.staff["board"]
     board = await member.finish(await member.ask("POST", "/v1/boards", minutes))
-    story.narrate(f"ratified by the board: {board['ratified']} results, {board['credits_awarded']} credits awarded")
-    await story.events(cast.learner_id, "assessment.credit.awarded.v1", "credentials.badge.issued.v1")
+    narrator.narrate(f"ratified by the board: {board['ratified']} results, {board['credits_awarded']} credits awarded")
+    await narrator.events(cast.learner_id, "assessment.credit.awarded.v1", "credentials.badge.issued.v1")
 
 
-async def _hold_badges(story: Story, cast: Cast, count: int) -> None:
-    story.step("Badges anyone can check")
+async def _hold_badges(narrator: Narrator, cast: Cast, count: int) -> None:
+    narrator.step("Badges anyone can check")
     for badge in await until(lambda: badges(cast.learner, count), f"{count} signed badges"):
-        await verify(story, cast, badge)
+        await verify(narrator, cast, badge)
 
 
-async def _claim(story: Story, cast: Cast) -> JSON:
-    story.step("Claim a PGCert")
+async def _claim(narrator: Narrator, cast: Cast) -> JSON:
+    narrator.step("Claim a PGCert")
     options = await cast.learner.ask("GET", "/v1/award-options")
     offered = next(level for level in options["levels"] if level["level"] == LEVEL)["options"]
     for option in offered:
-        story.narrate(f"{option['title']}  ({option['rule']}; mean {option['mean']}: {option['classification']})")
+        narrator.narrate(f"{option['title']}  ({option['rule']}; mean {option['mean']}: {option['classification']})")
     body = {"level": LEVEL, "title": offered[0]["title"]}
     award = await cast.learner.ask("POST", "/v1/award-claims", body)
-    story.narrate(f"claimed; its {award['credits']} credits are reserved until {award['reserved_until']}")
-    await story.events(cast.learner_id, "credentials.award.claimed.v1")
+    narrator.narrate(f"claimed; its {award['credits']} credits are reserved until {award['reserved_until']}")
+    await narrator.events(cast.learner_id, "credentials.award.claimed.v1")
     award = await cast.staff["registrar"].ask("POST", f"/v1/award-claims/{award['award_id']}/conferral")
-    story.narrate(f"conferred: {award['title']}, {award['classification']}, certificate {award['certificate_number']}")
-    await story.events(cast.learner_id, "credentials.award.conferred.v1")
+    narrator.narrate(
+        f"conferred: {award['title']}, {award['classification']}, certificate {award['certificate_number']}"
+    )
+    await narrator.events(cast.learner_id, "credentials.award.conferred.v1")
     parchment = await until(lambda: badge_of(cast.learner, award["award_id"]), "the award's badge")
-    await verify(story, cast, parchment)
+    await verify(narrator, cast, parchment)
     return {**award, "verification_url": parchment["verification_url"]}
 
 
-async def _look_back(story: Story, cast: Cast, award: JSON) -> None:
-    story.step("The transcript and the learner's own study record")
+async def _look_back(narrator: Narrator, cast: Cast, award: JSON) -> None:
+    narrator.step("The transcript and the learner's own study record")
     transcript = await cast.learner.ask("GET", "/v1/transcript")
     content = json.dumps(transcript["document"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    story.narrate(
+    narrator.narrate(
         f"transcript version {transcript['version']}, as at {transcript['as_at']}, SHA-256 {short(transcript)}"
     )
     assert hashlib.sha256(content.encode()).hexdigest() == transcript["sha256"], "the transcript is not what was hashed"
     record = await until(lambda: _record(cast.learner, award["award_id"]), "the study record shows the award")
     held = f"{record['credits_total']} credits, {len(record['badges'])} badges, {len(record['awards'])} award"
-    story.narrate(f"study record: {held}")
-    story.narrate(f"{len(story.travelled)} events about {NAME.given} travelled, of {len(set(story.travelled))} kinds")
+    narrator.narrate(f"study record: {held}")
+    narrator.narrate(
+        f"{len(narrator.travelled)} events about {NAME.given} travelled, of {len(set(narrator.travelled))} kinds"
+    )
 
 
 def money(amount: JSON) -> str:
@@ -275,19 +283,19 @@ def short(hashed: JSON) -> str:
     return f"{hashed['sha256'][:16]}…"
 
 
-async def email_to(story: Story, cast: Cast, subject: str) -> str:
+async def email_to(narrator: Narrator, cast: Cast, subject: str) -> str:
     """Wait for an e-mail to the learner with this subject that was not shown yet. Returns its text."""
 
     def find() -> tuple[Path, str] | None:
-        for path in (story.folder / "mail").glob(f"*{cast.email}*.eml"):
+        for path in (narrator.folder / "mail").glob(f"*{cast.email}*.eml"):
             email = message_from_bytes(path.read_bytes(), policy=default)
-            if email["Subject"] == subject and path not in story.emails:
+            if email["Subject"] == subject and path not in narrator.emails:
                 return path, email.get_content()
         return None
 
     path, said = await until(lambda: asyncio.to_thread(find), f"the e-mail “{subject}” to {cast.email}")
-    story.emails.add(path)
-    story.narrate(f"e-mail “{subject}”: {path}")
+    narrator.emails.add(path)
+    narrator.narrate(f"e-mail “{subject}”: {path}")
     return said
 
 
@@ -307,15 +315,15 @@ async def _record(learner: Learner, award_id: str) -> JSON | None:
     return record if held else None
 
 
-async def verify(story: Story, cast: Cast, badge: JSON, expected: str = "valid") -> None:
+async def verify(narrator: Narrator, cast: Cast, badge: JSON, expected: str = "valid") -> None:
     """Fetch the credential as anybody may, and have the platform verify it."""
     credential = (await cast.learner.client.get(badge["credential_url"])).raise_for_status().json()
     verdict: JSON = await cast.learner.ask("POST", "/v1/verifications", credential, keyed=False)
     assert verdict["status"] == expected, verdict
     assert is_made_out_to(credential, cast.email), "the badge does not name the address that was confirmed"
     passed = ", ".join(str(check["name"]) for check in verdict["checks"] if check["outcome"] == "passed")
-    story.narrate(f"{badge['name']}: {verdict['status']} ({passed})")
-    story.narrate(f"  {badge['verification_url']}")
+    narrator.narrate(f"{badge['name']}: {verdict['status']} ({passed})")
+    narrator.narrate(f"  {badge['verification_url']}")
 
 
 def is_made_out_to(badge: JSON, email: str) -> bool:
@@ -333,7 +341,7 @@ async def _run(tale: Tale, base_url: str, folder: Path, feeds: dict[str, str]) -
 
 
 def main(tale: Tale = narrate, about: str | None = __doc__) -> int:
-    """Run a story on the platform that is running. Returns the exit status: 1 where it breaks off."""
+    """Run a demonstration on the platform that is running. Returns the exit status: 1 where it breaks off."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--base-url", help="the platform, unless it is the one that runs on the folder")
     parser.add_argument("--data", type=Path, default=here(), help="the platform's folder, for the staff accounts")

@@ -4,7 +4,7 @@ from email.message import EmailMessage
 
 import httpx
 
-from embedded.demo import Cast, Story, email_to
+from embedded.demo import Cast, Narrator, email_to
 from embedded.journey import Learner
 
 
@@ -17,7 +17,7 @@ async def test_a_second_email_of_the_same_subject_is_shown_when_it_is_there(tmp_
         message.set_content(said)
         (tmp_path / "mail" / f"{name}_ada@learner.example.eml").write_bytes(bytes(message))
 
-    story, cast = Story(tmp_path, {}), Cast(Learner(httpx.AsyncClient()), "ada@learner.example", {})
+    narrator, cast = Narrator(tmp_path, {}), Cast(Learner(httpx.AsyncClient()), "ada@learner.example", {})
     for name, said in (("b", "the first\n"), ("a", "the second\n"), ("c", "the third\n")):
         arrive(name, said)
-        assert await email_to(story, cast, "Your payment is confirmed") == said
+        assert await email_to(narrator, cast, "Your payment is confirmed") == said

@@ -13,7 +13,7 @@ from shared.messaging.event_log import YEARS_AHEAD
 from shared.migrate import migrate
 
 from . import delivery
-from .messaging_nodes import Station
+from .messaging_nodes import ServiceNode
 
 
 def cluster(folder: Path, settings: Mapping[str, str | int] | None = None) -> Postgres:
@@ -21,11 +21,11 @@ def cluster(folder: Path, settings: Mapping[str, str | int] | None = None) -> Po
     return Postgres(folder, {"fsync": "off", "wal_writer_delay": "10s", **(settings or {})})
 
 
-async def producer(server: Postgres, name: str = "payments") -> Station:
+async def producer(server: Postgres, name: str = "payments") -> ServiceNode:
     """A service of the delivery suite on this server, migrated."""
     url = await server.create_role_and_database(name)
     await migrate(url, delivery.VERSIONS)
-    return Station(name, url)
+    return ServiceNode(name, url)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ async def dump(server: Postgres, database: str, into: Path) -> None:
     )
 
 
-async def restore(server: Postgres, database: str, dumped: Path) -> Station:
+async def restore(server: Postgres, database: str, dumped: Path) -> ServiceNode:
     url = await server.create_role_and_database(database)
     await _run(
         "pg_restore",
@@ -84,7 +84,7 @@ async def restore(server: Postgres, database: str, dumped: Path) -> Station:
         f"--dbname={database}",
         str(dumped),
     )
-    return Station(database, url)
+    return ServiceNode(database, url)
 
 
 def snapshot(server: Postgres, into: Path) -> None:

@@ -9,7 +9,7 @@ from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery, object_stores, refunds_api, relays
-from .messaging_nodes import Station, World, forget_topology
+from .messaging_nodes import JoinedNodes, ServiceNode, forget_topology
 from .processes import service_of
 
 s3, storage = object_stores.s3, object_stores.storage
@@ -26,25 +26,25 @@ async def databases(make_database):
 
 
 @pytest.fixture
-async def stations(databases):
+async def nodes(databases):
     """payments, enrolment and credentials in parts, on empty tables."""
-    made = {name: Station(name, url) for name, url in databases.items()}
-    for station in made.values():
-        await station.empty()
+    made = {name: ServiceNode(name, url) for name, url in databases.items()}
+    for node in made.values():
+        await node.empty()
     delivery.mended.clear()
     yield made
-    for station in made.values():
-        await station.database.dispose()
+    for node in made.values():
+        await node.database.dispose()
 
 
 @pytest.fixture
-def payments(stations):
-    return stations["payments"]
+def payments(nodes):
+    return nodes["payments"]
 
 
 @pytest.fixture
-def enrolment(stations):
-    return stations["enrolment"]
+def enrolment(nodes):
+    return nodes["enrolment"]
 
 
 @pytest.fixture(params=["inprocess", pytest.param("rabbitmq", marks=pytest.mark.broker)])
@@ -59,11 +59,11 @@ def broker_url(bus, request):
 
 
 @pytest.fixture
-async def world(broker_url, stations):
+async def joined(broker_url, nodes):
     """The three services joined by the in-process bus and by RabbitMQ, one after the other."""
     if broker_url:
         await forget_topology(broker_url)
-    made = World(stations, broker_url)
+    made = JoinedNodes(nodes, broker_url)
     try:
         yield made
     finally:

@@ -2,18 +2,18 @@
 
 from shared.messaging.feed import Reconciler, read_page
 
-from .messaging_nodes import Station
+from .messaging_nodes import ServiceNode
 
 
 class Local:
     """Remembers what it was asked."""
 
-    def __init__(self, station):
-        self.station, self.asked = station, []
+    def __init__(self, node):
+        self.node, self.asked = node, []
 
     async def read(self, types, after):
         self.asked.append((tuple(types), after))
-        return await read_page(self.station.database, types, after, 3)
+        return await read_page(self.node.database, types, after, 3)
 
 
 class OfAnyLoop:
@@ -23,11 +23,11 @@ class OfAnyLoop:
         self.url = url
 
     async def read(self, types, after):
-        station = Station("payments", self.url)
+        node = ServiceNode("payments", self.url)
         try:
-            return await read_page(station.database, types, after, 3)
+            return await read_page(node.database, types, after, 3)
         finally:
-            await station.database.dispose()
+            await node.database.dispose()
 
 
 def reconciler(enrolment, payments, receiver=None):

@@ -20,7 +20,7 @@ from shared.messaging.retrying import RetryPolicy
 from .delivery import HASTY, INBOXES
 
 
-class Station:
+class ServiceNode:
     """One service's database and receiver."""
 
     def __init__(self, name: str, url: str, policy: RetryPolicy = HASTY) -> None:
@@ -85,29 +85,29 @@ async def eventually(what: Callable[[], Awaitable[bool]], seconds: float = 15.0)
         await asyncio.sleep(0.02)
 
 
-async def settle(station: Station, receiver: Receiver | None = None) -> None:
+async def settle(node: ServiceNode, receiver: Receiver | None = None) -> None:
     """Retry until nothing waits any more."""
-    trying = asyncio.create_task((receiver or station.receiver).run_retries(every_seconds=0.02))
+    trying = asyncio.create_task((receiver or node.receiver).run_retries(every_seconds=0.02))
 
     async def settled() -> bool:
         assert not trying.done(), trying
-        return not await station.all("select 1 from inbox_retry")
+        return not await node.all("select 1 from inbox_retry")
 
     await eventually(settled)
     trying.cancel()
     await asyncio.gather(trying, return_exceptions=True)
 
 
-class World:
+class JoinedNodes:
     """payments, enrolment and credentials in parts, joined by one of the two transports."""
 
-    def __init__(self, stations: dict[str, Station], amqp_url: str | None) -> None:
+    def __init__(self, nodes: dict[str, ServiceNode], amqp_url: str | None) -> None:
         self.payments, self.enrolment, self.credentials = (
-            stations["payments"],
-            stations["enrolment"],
-            stations["credentials"],
+            nodes["payments"],
+            nodes["enrolment"],
+            nodes["credentials"],
         )
-        self.stations, self.amqp_url = stations, amqp_url
+        self.nodes, self.amqp_url = nodes, amqp_url
         self.bus = InProcessBus()
         self.tasks: list[asyncio.Task[None]] = []
         self._rabbitmq: list[RabbitMQ] = []
@@ -119,13 +119,13 @@ class World:
         self._rabbitmq.append(rabbitmq)
         return rabbitmq
 
-    async def consume(self, *stations: Station, rebind_seconds: float = 30.0) -> None:
+    async def consume(self, *nodes: ServiceNode, rebind_seconds: float = 30.0) -> None:
         """Have these (or all) receive what is sent from now on."""
-        for station in stations or (self.enrolment, self.credentials):
+        for node in nodes or (self.enrolment, self.credentials):
             if self.amqp_url is None:
-                self.bus.subscribe(station.receiver)
+                self.bus.subscribe(node.receiver)
             else:
-                consumer = Consumer(self.amqp_url, station.receiver, rebind_seconds=rebind_seconds)
+                consumer = Consumer(self.amqp_url, node.receiver, rebind_seconds=rebind_seconds)
                 self.go(consumer.run())
                 await asyncio.wait_for(consumer.consuming.wait(), 20)
 
@@ -138,9 +138,9 @@ class World:
         self.go(relay.run())
         return relay
 
-    def retry(self, *stations: Station) -> None:
-        for station in stations or (self.enrolment, self.credentials):
-            self.go(station.receiver.run_retries(every_seconds=0.05))
+    def retry(self, *nodes: ServiceNode) -> None:
+        for node in nodes or (self.enrolment, self.credentials):
+            self.go(node.receiver.run_retries(every_seconds=0.05))
 
     def go(self, part: Awaitable[None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(part)

@@ -191,7 +191,5 @@ async def ask(caller, key="key-1", amount=49500):
     return await caller.post(PATHS.get("asked", PATHS["session"]), json={"amount_minor": amount}, headers=headers)
 
 
-async def counts(station):
-    return tuple(
-        [await station.one(f"select count(*) from {name}") for name in ("refunds", "outbox", "idempotency_keys")]
-    )
+async def counts(node):
+    return tuple([await node.one(f"select count(*) from {name}") for name in ("refunds", "outbox", "idempotency_keys")])

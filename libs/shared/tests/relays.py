@@ -44,8 +44,8 @@ async def parts():
         task.result()
 
 
-async def unsent(station):
-    return await station.one("select count(*) from outbox where sent_at is null")
+async def unsent(node):
+    return await node.one("select count(*) from outbox where sent_at is null")
 
 
 class Crowded(Relay):

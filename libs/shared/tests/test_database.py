@@ -26,7 +26,7 @@ from shared.process import Process
 from shared.testing.refusing import refusing_database
 
 from .delivery import VERSIONS, refund_of
-from .messaging_nodes import Station, eventually
+from .messaging_nodes import ServiceNode, eventually
 from .processes import service_of
 from .refunds_api import PATHS, client
 
@@ -171,9 +171,9 @@ class Sink:
         return [None] * len(envelopes)
 
 
-async def only_read(station: Station, word: str) -> None:
+async def only_read(node: ServiceNode, word: str) -> None:
     """As after a failover to a standby: for all connections, those that are open too."""
-    admin = await connect_driver(station.url, default_transaction_read_only="off")
+    admin = await connect_driver(node.url, default_transaction_read_only="off")
     await admin.execute(f"alter role current_user set default_transaction_read_only = {word}")
     others = "from pg_stat_activity where usename = current_user and pid <> pg_backend_pid()"
     cut = await admin.fetch(f"select pid, pg_terminate_backend(pid) {others}")

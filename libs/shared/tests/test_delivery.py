@@ -23,110 +23,110 @@ from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery
 from .delivery import body_of, confirmed, refund_of, reversed_, wrapped
-from .messaging_nodes import Station, World, eventually
+from .messaging_nodes import JoinedNodes, ServiceNode, eventually
 from .processes import running, service_of
 
 
-async def test_what_is_committed_is_delivered(world):
-    await world.consume()
-    world.relay()
+async def test_what_is_committed_is_delivered(joined):
+    await joined.consume()
+    joined.relay()
     events = [refund_of() for _ in range(20)]
-    await world.payments.announce(*events)
-    await eventually(lambda: has(world.enrolment, 20))
+    await joined.payments.announce(*events)
+    await eventually(lambda: has(joined.enrolment, 20))
     for event in events:
-        assert await world.enrolment.effects(event) == 1
-    await world.all_sent()
+        assert await joined.enrolment.effects(event) == 1
+    await joined.all_sent()
 
 
-async def test_what_is_rolled_back_is_never_sent(world):
-    await world.consume()
-    world.relay()
+async def test_what_is_rolled_back_is_never_sent(joined):
+    await joined.consume()
+    joined.relay()
     with pytest.raises(ZeroDivisionError):
-        async with world.payments.database.transaction() as session:
+        async with joined.payments.database.transaction() as session:
             publish(session, refund_of())
             await session.run_sync(write_announced)
             raise ZeroDivisionError
     after = refund_of()
-    await world.payments.announce(after)
-    await eventually(lambda: has(world.enrolment, 1))
-    assert await world.payments.one("select count(*) from outbox") == 1
-    assert await world.enrolment.effects(after) == 1
+    await joined.payments.announce(after)
+    await eventually(lambda: has(joined.enrolment, 1))
+    assert await joined.payments.one("select count(*) from outbox") == 1
+    assert await joined.enrolment.effects(after) == 1
 
 
-async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(world):
-    await world.consume()
-    world.relay(poll_seconds=60)
+async def test_what_a_savepoint_rolled_back_is_never_sent_and_the_rest_is(joined):
+    await joined.consume()
+    joined.relay(poll_seconds=60)
     kept, dropped = refund_of(), refund_of()
-    async with world.payments.database.transaction() as session:
+    async with joined.payments.database.transaction() as session:
         publish(session, kept)
         with pytest.raises(ZeroDivisionError):
             async with session.begin_nested():
                 publish(session, dropped)
                 await session.run_sync(write_announced)
                 raise ZeroDivisionError
-    world.go(world.payments.notifier.run())
-    world.payments.notifier.notify()
-    await eventually(lambda: has(world.enrolment, 1))
-    assert await world.enrolment.effects(kept) == 1
+    joined.go(joined.payments.notifier.run())
+    joined.payments.notifier.notify()
+    await eventually(lambda: has(joined.enrolment, 1))
+    assert await joined.enrolment.effects(kept) == 1
 
 
-async def test_an_event_that_commits_late_is_not_skipped(world):
-    await world.consume()
-    world.relay()
+async def test_an_event_that_commits_late_is_not_skipped(joined):
+    await joined.consume()
+    joined.relay()
     late, early = refund_of(), refund_of()
-    async with world.payments.database.transaction() as session:
+    async with joined.payments.database.transaction() as session:
         publish(session, late)
         await session.run_sync(write_announced)  # takes the lower position
-        await world.payments.announce(early)
-        await eventually(lambda: has(world.enrolment, 1))
-        seen = await world.payments.one("select max(position) from outbox where sent_at is not null")
-    await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.effects(late) == 1
+        await joined.payments.announce(early)
+        await eventually(lambda: has(joined.enrolment, 1))
+        seen = await joined.payments.one("select max(position) from outbox where sent_at is not null")
+    await eventually(lambda: has(joined.enrolment, 2))
+    assert await joined.enrolment.effects(late) == 1
     # What a cursor of positions would have done: nothing stands after the last one it had seen.
-    assert await world.payments.all("select id from outbox where position > :seen", seen=seen) == []
+    assert await joined.payments.all("select id from outbox where position > :seen", seen=seen) == []
 
 
 @pytest.mark.parametrize("pace", ["slow", "slower_than_a_lock"])
-async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_error_is_logged(world, caplog, pace):
+async def test_ten_duplicates_on_two_consumers_at_once_have_one_effect_and_no_error_is_logged(joined, caplog, pace):
     """The loser waits for the winner; where that takes long, it comes back later. Neither is a fault."""
-    replica = Station("enrolment", world.enrolment.url)
+    replica = ServiceNode("enrolment", joined.enrolment.url)
     event = refund_of(reason_code=pace)
     body = body_of(event)
-    if world.amqp_url:
-        await world.consume(world.enrolment, replica)
-        sender = world.transport()
+    if joined.amqp_url:
+        await joined.consume(joined.enrolment, replica)
+        sender = joined.transport()
         await sender.send([wrapped(body) for _ in range(10)])
     else:
-        other = World(world.stations, None)
-        await world.consume(world.enrolment)
+        other = JoinedNodes(joined.nodes, None)
+        await joined.consume(joined.enrolment)
         await other.consume(replica)
-        await asyncio.gather(*(bus.send([wrapped(body)]) for _ in range(5) for bus in (world.bus, other.bus)))
-        sender = world.bus
+        await asyncio.gather(*(bus.send([wrapped(body)]) for _ in range(5) for bus in (joined.bus, other.bus)))
+        sender = joined.bus
     last = refund_of()
     await sender.send([wrapped(body_of(last))])
-    await eventually(lambda: has(world.enrolment, 2))
-    world.retry(world.enrolment)
-    await eventually(lambda: nothing_left(world.enrolment))
-    assert await world.enrolment.effects(event) == 1
-    assert await world.enrolment.one("select count(*) from inbox") == 2
-    assert await world.enrolment.dead_letters() == []
+    await eventually(lambda: has(joined.enrolment, 2))
+    joined.retry(joined.enrolment)
+    await eventually(lambda: nothing_left(joined.enrolment))
+    assert await joined.enrolment.effects(event) == 1
+    assert await joined.enrolment.one("select count(*) from inbox") == 2
+    assert await joined.enrolment.dead_letters() == []
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
     await replica.database.dispose()
 
 
-async def test_two_receivers_that_claim_at_once_let_one_through(stations):
+async def test_two_receivers_that_claim_at_once_let_one_through(nodes):
     """The first holds its transaction open; the second waits for it and then finds the key taken."""
-    one, other = stations["enrolment"], Station("enrolment", stations["enrolment"].url)
+    one, other = nodes["enrolment"], ServiceNode("enrolment", nodes["enrolment"].url)
     event = refund_of(reason_code="slow")
     bodies = [body_of(event)]
-    await asyncio.gather(*(station.receiver.take(bodies) for station in (one, other) * 5))
+    await asyncio.gather(*(node.receiver.take(bodies) for node in (one, other) * 5))
     assert await one.effects(event) == 1
     await other.database.dispose()
 
 
-async def test_any_order_and_any_duplicates_end_in_the_same_state(world):
-    await world.consume()
-    sender = world.transport()
+async def test_any_order_and_any_duplicates_end_in_the_same_state(joined):
+    await joined.consume()
+    sender = joined.transport()
     chance = random.Random(20261123)  # noqa: S311 - to be repeatable
     orders = []
     for permutation in itertools.permutations(range(3)):
@@ -138,20 +138,20 @@ async def test_any_order_and_any_duplicates_end_in_the_same_state(world):
         chosen += chance.choices(bodies, k=5)
         for type_, body in chosen:
             await sender.send([wrapped(body, type_)])
-    world.retry()
+    joined.retry()
 
     async def settled():
-        rows = await world.enrolment.all("select order_id, standing from standings")
-        return len(rows) == len(orders) and await world.enrolment.effects() == 3 * len(orders)
+        rows = await joined.enrolment.all("select order_id, standing from standings")
+        return len(rows) == len(orders) and await joined.enrolment.effects() == 3 * len(orders)
 
     await eventually(settled)
-    await eventually(lambda: nothing_left(world.enrolment))
-    assert dict(await world.enrolment.all("select order_id, standing from standings")) == dict.fromkeys(
+    await eventually(lambda: nothing_left(joined.enrolment))
+    assert dict(await joined.enrolment.all("select order_id, standing from standings")) == dict.fromkeys(
         orders, "suspended"
     )
-    assert await world.enrolment.effects() == 3 * len(orders)
-    assert await world.credentials.effects() == len(orders)
-    assert await world.enrolment.dead_letters() == []
+    assert await joined.enrolment.effects() == 3 * len(orders)
+    assert await joined.credentials.effects() == len(orders)
+    assert await joined.enrolment.dead_letters() == []
 
 
 def _of(**changed):
@@ -187,119 +187,119 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-async def test_an_unreadable_message_is_dead_lettered_and_the_queue_flows_on(world, name):
+async def test_an_unreadable_message_is_dead_lettered_and_the_queue_flows_on(joined, name):
     body, reason = UNREADABLE[name]
-    await world.consume()
-    sender = world.transport()
+    await joined.consume()
+    sender = joined.transport()
     before, after = refund_of(), refund_of()
     await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
-    await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.dead_letters() == [reason]
-    assert await world.enrolment.one("select body from parked_messages") == body
+    await eventually(lambda: has(joined.enrolment, 2))
+    assert await joined.enrolment.dead_letters() == [reason]
+    assert await joined.enrolment.one("select body from parked_messages") == body
     await sender.send([wrapped(body)])  # and once more: it stands there once
     await sender.send([wrapped(body_of(refund_of()))])
-    await eventually(lambda: has(world.enrolment, 3))
-    assert await world.enrolment.dead_letters() == [reason]
+    await eventually(lambda: has(joined.enrolment, 3))
+    assert await joined.enrolment.dead_letters() == [reason]
 
 
 @pytest.mark.parametrize("mistake", ["bug", "missing_file", "time_out", "bad_statement", "swallowed_statement"])
-async def test_a_handlers_bug_is_retried_then_dead_lettered_and_the_queue_flows_on(world, mistake):
-    await world.consume()
-    world.retry()
-    sender = world.transport()
+async def test_a_handlers_bug_is_retried_then_dead_lettered_and_the_queue_flows_on(joined, mistake):
+    await joined.consume()
+    joined.retry()
+    sender = joined.transport()
     before, poison, after = refund_of(), refund_of(reason_code=mistake), refund_of()
     body = body_of(poison)
     await sender.send([wrapped(body_of(before)), wrapped(body), wrapped(body_of(after))])
-    await eventually(lambda: has(world.enrolment, 2))
-    assert (await world.enrolment.effects(before), await world.enrolment.effects(after)) == (1, 1)
-    await eventually(lambda: is_dead_lettered(world.enrolment, "handler_failed"))
-    assert await world.enrolment.effects(poison) == 0
-    assert await world.enrolment.one("select count(*) from inbox") == 2
-    assert await world.enrolment.one("select error from parked_messages")
+    await eventually(lambda: has(joined.enrolment, 2))
+    assert (await joined.enrolment.effects(before), await joined.enrolment.effects(after)) == (1, 1)
+    await eventually(lambda: is_dead_lettered(joined.enrolment, "handler_failed"))
+    assert await joined.enrolment.effects(poison) == 0
+    assert await joined.enrolment.one("select count(*) from inbox") == 2
+    assert await joined.enrolment.one("select error from parked_messages")
 
     delivery.mended.add(mistake)
     await sender.send([wrapped(body)])  # a redelivery does not overtake the person
     await sender.send([wrapped(body_of(refund_of()))])
-    await eventually(lambda: has(world.enrolment, 3))
-    assert await world.enrolment.effects(poison) == 0
-    dead_letter_id = await world.enrolment.one("select parked_id from parked_messages")
-    assert await redrive(world.enrolment, dead_letter_id)
-    assert await world.enrolment.effects(poison) == 1
+    await eventually(lambda: has(joined.enrolment, 3))
+    assert await joined.enrolment.effects(poison) == 0
+    dead_letter_id = await joined.enrolment.one("select parked_id from parked_messages")
+    assert await redrive(joined.enrolment, dead_letter_id)
+    assert await joined.enrolment.effects(poison) == 1
     with pytest.raises(dead_letters.AlreadyResolved):
-        await redrive(world.enrolment, dead_letter_id)
+        await redrive(joined.enrolment, dead_letter_id)
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
-    await eventually(lambda: has(world.enrolment, 5))
-    assert await world.enrolment.effects(poison) == 1
-    assert await world.enrolment.dead_letters() == []
+    await eventually(lambda: has(joined.enrolment, 5))
+    assert await joined.enrolment.effects(poison) == 1
+    assert await joined.enrolment.dead_letters() == []
 
 
-async def test_a_discarded_message_never_has_an_effect(world):
-    await world.consume()
-    world.retry()
-    sender = world.transport()
+async def test_a_discarded_message_never_has_an_effect(joined):
+    await joined.consume()
+    joined.retry()
+    sender = joined.transport()
     poison = refund_of(reason_code="bug")
     body = body_of(poison)
     await sender.send([wrapped(body)])
-    await eventually(lambda: is_dead_lettered(world.enrolment, "handler_failed"))
-    dead_letter_id = await world.enrolment.one("select parked_id from parked_messages")
-    await dead_letters.discard(world.enrolment.database, dead_letter_id, by="finance", reason="paid back by hand")
+    await eventually(lambda: is_dead_lettered(joined.enrolment, "handler_failed"))
+    dead_letter_id = await joined.enrolment.one("select parked_id from parked_messages")
+    await dead_letters.discard(joined.enrolment.database, dead_letter_id, by="finance", reason="paid back by hand")
     delivery.mended.add("bug")
     await sender.send([wrapped(body)])
     await sender.send([wrapped(body_of(refund_of()))])
-    await eventually(lambda: has(world.enrolment, 1))
-    assert await world.enrolment.effects(poison) == 0
-    assert await world.enrolment.dead_letters() == []
-    assert await world.enrolment.all("select resolution, resolved_by, resolution_reason from parked_messages") == [
+    await eventually(lambda: has(joined.enrolment, 1))
+    assert await joined.enrolment.effects(poison) == 0
+    assert await joined.enrolment.dead_letters() == []
+    assert await joined.enrolment.all("select resolution, resolved_by, resolution_reason from parked_messages") == [
         ("discarded", "finance", "paid back by hand")
     ]
 
 
-async def test_an_event_that_came_too_early_waits_and_then_succeeds(world):
-    await world.consume()
-    world.retry()
-    sender = world.transport()
+async def test_an_event_that_came_too_early_waits_and_then_succeeds(joined):
+    await joined.consume()
+    joined.retry()
+    sender = joined.transport()
     order_id = new_id()
     early = refund_of(order_id=order_id, reason_code="before_payment")
     await sender.send([wrapped(body_of(early))])
-    await eventually(lambda: is_waiting(world.enrolment))
+    await eventually(lambda: is_waiting(joined.enrolment))
     await asyncio.sleep(1)  # many more tries than a failing handler is given
-    assert await world.enrolment.effects(early) == 0
-    assert await world.enrolment.dead_letters() == []
+    assert await joined.enrolment.effects(early) == 0
+    assert await joined.enrolment.dead_letters() == []
     await sender.send([wrapped(body_of(confirmed(order_id)), PaymentConfirmed.type)])
-    await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.effects(early) == 1
-    await eventually(lambda: nothing_left(world.enrolment))
+    await eventually(lambda: has(joined.enrolment, 2))
+    assert await joined.enrolment.effects(early) == 1
+    await eventually(lambda: nothing_left(joined.enrolment))
 
 
-async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(world):
-    if world.amqp_url:
-        await world.consume(world.credentials)  # the exchange is there, enrolment's queue is not
+async def test_an_event_nobody_can_take_is_kept_and_sent_when_somebody_can(joined):
+    if joined.amqp_url:
+        await joined.consume(joined.credentials)  # the exchange is there, enrolment's queue is not
     event = refund_of()
-    world.relay(poll_seconds=0.1)
-    await world.payments.announce(event)
+    joined.relay(poll_seconds=0.1)
+    await joined.payments.announce(event)
 
     async def noticed():
-        return bool(await world.payments.all("select 1 from outbox where sent_at is null and last_error is not null"))
+        return bool(await joined.payments.all("select 1 from outbox where sent_at is null and last_error is not null"))
 
     await eventually(noticed)
-    await world.consume(world.enrolment)
-    await eventually(lambda: has(world.enrolment, 1))
-    await world.all_sent()
+    await joined.consume(joined.enrolment)
+    await eventually(lambda: has(joined.enrolment, 1))
+    await joined.all_sent()
 
 
-async def test_an_event_nobody_consumes_needs_no_queue(world):
-    await world.consume()
-    world.relay()
+async def test_an_event_nobody_consumes_needs_no_queue(joined):
+    await joined.consume()
+    joined.relay()
     order_id = new_id()
-    await world.payments.announce(OrderExpired(order_id=order_id, learner_id=order_id, expired_at=delivery.NOON))
-    await world.all_sent()
+    await joined.payments.announce(OrderExpired(order_id=order_id, learner_id=order_id, expired_at=delivery.NOON))
+    await joined.all_sent()
 
 
 @pytest.mark.parametrize("together", [True, False], ids=["in one batch", "one after the other"])
-async def test_the_same_id_with_another_body_is_dead_lettered_and_the_first_has_its_effect(world, together):
-    await world.consume()
-    sender = world.transport()
+async def test_the_same_id_with_another_body_is_dead_lettered_and_the_first_has_its_effect(joined, together):
+    await joined.consume()
+    sender = joined.transport()
     id_, first, second = new_id(), refund_of(), refund_of()
     envelopes = [wrapped(body_of(first, id_)), wrapped(body_of(second, id_))]
     if together:
@@ -307,14 +307,14 @@ async def test_the_same_id_with_another_body_is_dead_lettered_and_the_first_has_
     else:
         for one in envelopes:
             await sender.send([one])
-    await eventually(lambda: is_dead_lettered(world.enrolment, "same_id_other_body"))
-    await eventually(lambda: has(world.enrolment, 1))
-    assert await world.enrolment.effects(first) + await world.enrolment.effects(second) == 1
+    await eventually(lambda: is_dead_lettered(joined.enrolment, "same_id_other_body"))
+    await eventually(lambda: has(joined.enrolment, 1))
+    assert await joined.enrolment.effects(first) + await joined.enrolment.effects(second) == 1
     for one in envelopes:
         await sender.send([one])
     await sender.send([wrapped(body_of(refund_of()))])
-    await eventually(lambda: has(world.enrolment, 2))
-    assert await world.enrolment.dead_letters() == ["same_id_other_body"]
+    await eventually(lambda: has(joined.enrolment, 2))
+    assert await joined.enrolment.dead_letters() == ["same_id_other_body"]
 
 
 class Doubtful:
@@ -334,17 +334,17 @@ class Doubtful:
 
 
 @pytest.mark.parametrize("failure", [TransportDown("no confirm"), TimeoutError(), asyncio.CancelledError()], ids=repr)
-async def test_an_unknown_outcome_is_sent_again_and_has_one_effect(world, failure):
-    await world.consume()
-    transport = Doubtful(world.transport(), failure)
-    world.relay(transport, longest_wait_seconds=0.1)
+async def test_an_unknown_outcome_is_sent_again_and_has_one_effect(joined, failure):
+    await joined.consume()
+    transport = Doubtful(joined.transport(), failure)
+    joined.relay(transport, longest_wait_seconds=0.1)
     event = refund_of()
-    await world.payments.announce(event)
-    await eventually(lambda: has(world.enrolment, 1))
-    await world.all_sent()
+    await joined.payments.announce(event)
+    await eventually(lambda: has(joined.enrolment, 1))
+    await joined.all_sent()
     assert transport.calls == 4
-    assert await world.enrolment.effects(event) == 1
-    assert await world.enrolment.one("select count(*) from inbox") == 1
+    assert await joined.enrolment.effects(event) == 1
+    assert await joined.enrolment.one("select count(*) from inbox") == 1
 
 
 class Forgetful:
@@ -356,40 +356,40 @@ class Forgetful:
         return [None for _ in envelopes]
 
 
-async def test_what_the_transport_lost_comes_by_the_feed(world):
+async def test_what_the_transport_lost_comes_by_the_feed(joined):
     class Local:
         async def read(self, types, after):
-            return await read_page(world.payments.database, types, after)
+            return await read_page(joined.payments.database, types, after)
 
-    await world.consume()
-    world.relay(Forgetful())
+    await joined.consume()
+    joined.relay(Forgetful())
     lost = [refund_of() for _ in range(5)]
-    await world.payments.announce(*lost)
-    await world.all_sent()
-    assert await world.enrolment.effects() == 0
-    reconciler = Reconciler(world.enrolment.receiver, world.enrolment.database, {"payments": Local()})
-    world.go(reconciler.run(every_seconds=0.1))
-    await eventually(lambda: has(world.enrolment, 5))
+    await joined.payments.announce(*lost)
+    await joined.all_sent()
+    assert await joined.enrolment.effects() == 0
+    reconciler = Reconciler(joined.enrolment.receiver, joined.enrolment.database, {"payments": Local()})
+    joined.go(reconciler.run(every_seconds=0.1))
+    await eventually(lambda: has(joined.enrolment, 5))
     for event in lost:
-        assert await world.enrolment.effects(event) == 1
+        assert await joined.enrolment.effects(event) == 1
 
 
-async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log(bus, world, tmp_path):
+async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log(bus, joined, tmp_path):
     issuer = Issuer()
-    options = {"amqp_url": world.amqp_url, "mail_folder": str(tmp_path)}
+    options = {"amqp_url": joined.amqp_url, "mail_folder": str(tmp_path)}
     payments = Process(
         service_of(
             "payments",
-            world.payments.url,
+            joined.payments.url,
             port=ports.suggest(1),
             verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
             **options,
         ),
-        bus=None if world.amqp_url else world.bus,
+        bus=None if joined.amqp_url else joined.bus,
     )
     enrolment = Process(
-        service_of("enrolment", world.enrolment.url, port=ports.suggest(1), **options),
-        bus=None if world.amqp_url else world.bus,
+        service_of("enrolment", joined.enrolment.url, port=ports.suggest(1), **options),
+        bus=None if joined.amqp_url else joined.bus,
     )
     lines = Lines()
     logging.root.addHandler(lines)
@@ -409,7 +409,7 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
                 },
             )
             assert answer.status_code == 201
-            await eventually(lambda: has(world.enrolment, 1))
+            await eventually(lambda: has(joined.enrolment, 1))
             await eventually(lambda: lines.has("event handled"))
     finally:
         logging.root.removeHandler(lines)
@@ -417,7 +417,7 @@ async def test_trace_and_request_id_travel_from_the_request_to_the_consumers_log
     (handled,) = [line for line in lines.read if line["message"] == "event handled"]
     assert handled["request_id"] == "request-of-mine"
     assert handled["traceparent"].split("-")[1] == trace
-    assert str(await world.payments.one("select id from outbox")) == handled["event"]
+    assert str(await joined.payments.one("select id from outbox")) == handled["event"]
     # What the consumer does next is no longer that request.
     assert all(line["request_id"] != "request-of-mine" for line in lines.read if line["message"] == "stopped")
 
@@ -437,23 +437,23 @@ class Lines(logging.Handler):
         return any(line["message"] == message for line in self.read)
 
 
-async def has(station, effects):
-    return await station.effects() >= effects
+async def has(node, effects):
+    return await node.effects() >= effects
 
 
-async def is_dead_lettered(station, reason):
-    return reason in await station.dead_letters()
+async def is_dead_lettered(node, reason):
+    return reason in await node.dead_letters()
 
 
-async def is_waiting(station):
-    return bool(await station.all("select 1 from inbox_retry where waiting"))
+async def is_waiting(node):
+    return bool(await node.all("select 1 from inbox_retry where waiting"))
 
 
-async def nothing_left(station):
-    return not await station.all("select 1 from inbox_retry")
+async def nothing_left(node):
+    return not await node.all("select 1 from inbox_retry")
 
 
-async def redrive(station, dead_letter_id, body=None):
+async def redrive(node, dead_letter_id, body=None):
     return await dead_letters.redrive(
-        station.database, station.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
+        node.database, node.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
     )

@@ -17,14 +17,14 @@ from .delivery import refund_of
 from .messaging_nodes import eventually
 
 
-async def write(station, about="order 1", *, kind="payment-confirmed", subject="Thank you", to="ann@example.org"):
-    async with station.database.transaction() as session:
+async def write(node, about="order 1", *, kind="payment-confirmed", subject="Thank you", to="ann@example.org"):
+    async with node.database.transaction() as session:
         await enqueue_email(session, kind=kind, about=about, to=to, subject=subject, body="Dear Änn,\n…")
 
 
-def email_sender(station, mailer):
+def email_sender(node, mailer):
     return EmailSender(
-        station.database,
+        node.database,
         mailer,
         "Microcredentials <no-reply@example.org>",
         "payments",
@@ -45,8 +45,8 @@ class Mailer:
         self.sent.append(message)
 
 
-async def hurry(station):
-    async with station.database.messaging.begin() as connection:
+async def hurry(node):
+    async with node.database.messaging.begin() as connection:
         await connection.execute(text("update letters set due_at = now() where sent_at is null"))
 
 
@@ -327,7 +327,7 @@ async def test_a_domain_beyond_ascii_is_written_as_every_mail_server_knows_it(pa
     assert mailer.sent[0]["To"] == "ann@xn--bcher-kva.example"
 
 
-async def test_a_count_that_cannot_grow_keeps_no_email_and_no_event_waiting(payments, stations):
+async def test_a_count_that_cannot_grow_keeps_no_email_and_no_event_waiting(payments, nodes):
     await write(payments)
     await payments.announce(event := refund_of())
     async with payments.database.messaging.begin() as connection:
@@ -337,11 +337,11 @@ async def test_a_count_that_cannot_grow_keeps_no_email_and_no_event_waiting(paym
     assert await email_sender(payments, mailer).send_one()
     bus = InProcessBus()
     for name in ("enrolment", "credentials"):
-        bus.subscribe(stations[name].receiver)
+        bus.subscribe(nodes[name].receiver)
     relaying = asyncio.create_task(Relay("payments", payments.database, bus).run())
 
     async def arrived():
-        return await stations["enrolment"].effects(event) == 1
+        return await nodes["enrolment"].effects(event) == 1
 
     await eventually(arrived)
     relaying.cancel()

@@ -23,7 +23,7 @@ from . import delivery
 from .clusters import cluster, part_from
 from .delivery import refund_of
 from .feeds import reconciler
-from .messaging_nodes import Station, eventually
+from .messaging_nodes import ServiceNode, eventually
 
 REFUNDS = ["payments.refund.requested.v1"]
 WRITE = """
@@ -105,17 +105,17 @@ async def test_the_release_before_works_on_while_the_outbox_is_parted(make_datab
     stop.set()
     await asyncio.gather(*working)
     assert failures == []
-    station = Station("payments", url)
-    kept = await station.all("select id, position from outbox")
+    node = ServiceNode("payments", url)
+    kept = await node.all("select id, position from outbox")
     assert {row[0] for row in kept} == set(written)
     assert len({row[1] for row in kept}) == len(written)
-    assert await station.one("select count(*) from pg_inherits where inhparent = cast('outbox' as regclass)") >= 3
+    assert await node.one("select count(*) from pg_inherits where inhparent = cast('outbox' as regclass)") >= 3
     assert claimed
     seen, cursor = [], START
-    while (page := await read_page(station.database, REFUNDS, cursor)).bodies:
+    while (page := await read_page(node.database, REFUNDS, cursor)).bodies:
         seen, cursor = seen + page.bodies, page.cursor
     assert len(seen) == len(written)
-    await station.database.dispose()
+    await node.database.dispose()
 
 
 async def _are(found, count) -> bool:
@@ -159,20 +159,20 @@ async def years(tmp_path):
     async with cluster(tmp_path / "postgres") as server:
         url = await server.create_role_and_database("payments")
         await migrate(url, delivery.VERSIONS)
-        station = Station("payments", url)
+        node = ServiceNode("payments", url)
         driver = await connect_driver(url)
         this = await driver.fetchval("select cast(extract(year from now()) as integer)")
         await part_from(driver, this - 13)
-        await event_log.keep_event_log(station.database)
+        await event_log.keep_event_log(node.database)
         for ago in range(13, -1, -1):
-            await station.announce(*(refund_of() for _ in range(3)))
+            await node.announce(*(refund_of() for _ in range(3)))
             await driver.execute(
                 "update outbox set sent_at = now(), created_at = created_at - make_interval(years => $1) where sent_at is null",
                 ago,
             )
         await driver.close()
-        yield station
-        await station.database.dispose()
+        yield node
+        await node.database.dispose()
 
 
 async def test_who_subscribes_anew_gets_every_year(years, enrolment):

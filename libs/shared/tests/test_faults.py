@@ -26,16 +26,16 @@ from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery
 from .delivery import refund_of, reversed_, wrapped
-from .messaging_nodes import Station, World, eventually, forget_topology
+from .messaging_nodes import JoinedNodes, ServiceNode, eventually, forget_topology
 from .processes import running, service_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
 
 @pytest.fixture
-async def world(broker, stations):
+async def joined(broker, nodes):
     await forget_topology(broker.url)
-    made = World(stations, broker.url)
+    made = JoinedNodes(nodes, broker.url)
     try:
         yield made
     finally:
@@ -43,109 +43,109 @@ async def world(broker, stations):
 
 
 class Local:
-    def __init__(self, station):
-        self.station = station
+    def __init__(self, node):
+        self.node = node
 
     async def read(self, types, after):
-        return await read_page(self.station.database, types, after)
+        return await read_page(self.node.database, types, after)
 
 
-def reconcile(world, *stations):
-    for station in stations:
-        feeds = {"payments": Local(world.payments)}
-        world.go(Reconciler(station.receiver, station.database, feeds).run(every_seconds=0.5))
+def reconcile(joined, *nodes):
+    for node in nodes:
+        feeds = {"payments": Local(joined.payments)}
+        joined.go(Reconciler(node.receiver, node.database, feeds).run(every_seconds=0.5))
 
 
-async def all_had_their_effect(station, events):
+async def all_had_their_effect(node, events):
     async def so():
-        return await station.effects() >= len(events)
+        return await node.effects() >= len(events)
 
     await eventually(so, 60)
-    assert [await station.effects(event) for event in events] == [1] * len(events)
-    assert await station.effects() == len(events)
+    assert [await node.effects(event) for event in events] == [1] * len(events)
+    assert await node.effects() == len(events)
 
 
 # --- the broker ---------------------------------------------------------------------------------------------
 
 
-async def test_a_broker_that_was_stopped(world, broker):
-    await world.consume()
-    world.relay()
+async def test_a_broker_that_was_stopped(joined, broker):
+    await joined.consume()
+    joined.relay()
     events = [refund_of() for _ in range(30)]
-    await world.payments.announce(*events[:10])
+    await joined.payments.announce(*events[:10])
     await asyncio.sleep(2)  # see RabbitMQ.kill
     await broker.stop()
-    await world.payments.announce(*events[10:20])  # nobody who commits notices
+    await joined.payments.announce(*events[10:20])  # nobody who commits notices
     await asyncio.sleep(2)
-    assert await world.payments.one("select count(*) from outbox where sent_at is null") >= 10
+    assert await joined.payments.one("select count(*) from outbox where sent_at is null") >= 10
     await broker.start()
-    await world.payments.announce(*events[20:])
-    await all_had_their_effect(world.enrolment, events)
-    await world.all_sent()
+    await joined.payments.announce(*events[20:])
+    await all_had_their_effect(joined.enrolment, events)
+    await joined.all_sent()
 
 
-async def test_a_broker_that_was_frozen_for_longer_than_its_heartbeats(world, broker, monkeypatch):
+async def test_a_broker_that_was_frozen_for_longer_than_its_heartbeats(joined, broker, monkeypatch):
     monkeypatch.setattr(rabbitmq, "HEARTBEAT_SECONDS", 2)
-    await world.consume()
+    await joined.consume()
     liveness.begin(loops := liveness.Loops(), "tests")
-    world.relay()
+    joined.relay()
     events = [refund_of() for _ in range(30)]
-    await world.payments.announce(*events[:10])
-    await all_had_their_effect(world.enrolment, events[:10])
+    await joined.payments.announce(*events[:10])
+    await all_had_their_effect(joined.enrolment, events[:10])
     await broker.freeze()
     try:
-        await world.payments.announce(*events[10:20])
+        await joined.payments.announce(*events[10:20])
         await asyncio.sleep(14)
         beat = loops.due["tests: look"] - liveness.STUCK_SECONDS
         assert asyncio.get_running_loop().time() - beat < 12, "the relay hangs with the broker"
-        assert await world.payments.one("select count(*) from outbox where sent_at is null") == 10
+        assert await joined.payments.one("select count(*) from outbox where sent_at is null") == 10
     finally:
         await broker.thaw()
-    await world.payments.announce(*events[20:])
-    await all_had_their_effect(world.enrolment, events)
-    await world.all_sent()
+    await joined.payments.announce(*events[20:])
+    await all_had_their_effect(joined.enrolment, events)
+    await joined.all_sent()
 
 
-async def test_a_broker_that_was_killed_and_lost_its_queue(world, broker):
+async def test_a_broker_that_was_killed_and_lost_its_queue(joined, broker):
     """What the broker had confirmed is gone; the producers' logs still have it."""
-    await world.consume(world.enrolment)
-    for task in world.tasks:
+    await joined.consume(joined.enrolment)
+    for task in joined.tasks:
         task.cancel()  # the consumer is away, so that messages lie in the queue
-    await asyncio.gather(*world.tasks, return_exceptions=True)
-    world.tasks.clear()
-    world.relay()
+    await asyncio.gather(*joined.tasks, return_exceptions=True)
+    joined.tasks.clear()
+    joined.relay()
     events = [refund_of() for _ in range(10)]
-    await world.payments.announce(*events)
-    await world.all_sent()
+    await joined.payments.announce(*events)
+    await joined.all_sent()
     await asyncio.sleep(2)
     await broker.kill()
     await broker.start()
     await broker.ctl("purge_queue", "enrolment.in")
-    await world.consume(world.enrolment)
+    await joined.consume(joined.enrolment)
     await asyncio.sleep(1)
-    assert await world.enrolment.effects() == 0
-    reconcile(world, world.enrolment)
-    await all_had_their_effect(world.enrolment, events)
+    assert await joined.enrolment.effects() == 0
+    reconcile(joined, joined.enrolment)
+    await all_had_their_effect(joined.enrolment, events)
 
 
-async def test_a_broker_killed_in_the_middle_of_the_stream(world, broker):
-    await world.consume()
-    world.relay()
+async def test_a_broker_killed_in_the_middle_of_the_stream(joined, broker):
+    await joined.consume()
+    joined.relay()
     await asyncio.sleep(2)
     events = [refund_of() for _ in range(300)]
 
     async def stream():
         for event in events:
-            await world.payments.announce(event)
+            await joined.payments.announce(event)
 
     streaming = asyncio.create_task(stream())
     await asyncio.sleep(0.3)
     await broker.kill()
     await streaming
     await broker.start()
-    reconcile(world, world.enrolment)
-    await all_had_their_effect(world.enrolment, events)
-    await world.all_sent()
+    reconcile(joined, joined.enrolment)
+    await all_had_their_effect(joined.enrolment, events)
+    await joined.all_sent()
 
 
 async def unbind(broker):
@@ -155,49 +155,49 @@ async def unbind(broker):
         await queue.unbind(EXCHANGE, PaymentReversed.type)
 
 
-async def test_an_event_lost_to_a_binding_that_was_removed(world, broker):
+async def test_an_event_lost_to_a_binding_that_was_removed(joined, broker):
     """It still reaches the other service, so the publisher cannot see it."""
-    await world.consume()
-    world.relay()
+    await joined.consume()
+    joined.relay()
     await unbind(broker)
     lost = reversed_(new_id())
-    await world.payments.announce(lost)
-    await all_had_their_effect(world.credentials, [lost])
-    await world.all_sent()
-    assert await world.enrolment.effects() == 0
-    reconcile(world, world.enrolment)
-    await all_had_their_effect(world.enrolment, [lost])
+    await joined.payments.announce(lost)
+    await all_had_their_effect(joined.credentials, [lost])
+    await joined.all_sent()
+    assert await joined.enrolment.effects() == 0
+    reconcile(joined, joined.enrolment)
+    await all_had_their_effect(joined.enrolment, [lost])
 
 
-async def test_a_binding_that_was_removed_comes_back(world, broker):
-    await world.consume(world.enrolment, rebind_seconds=0.5)
-    await world.consume(world.credentials)
-    world.relay()
+async def test_a_binding_that_was_removed_comes_back(joined, broker):
+    await joined.consume(joined.enrolment, rebind_seconds=0.5)
+    await joined.consume(joined.credentials)
+    joined.relay()
     await unbind(broker)
 
     async def bound_again():
         probe = reversed_(new_id())
-        await world.payments.announce(probe)
+        await joined.payments.announce(probe)
         await asyncio.sleep(0.5)
-        return await world.enrolment.effects(probe) == 1
+        return await joined.enrolment.effects(probe) == 1
 
     await eventually(bound_again, 30)
 
 
-async def test_a_queue_that_an_operator_deleted(world, broker):
-    await world.consume()
-    world.relay()
+async def test_a_queue_that_an_operator_deleted(joined, broker):
+    await joined.consume()
+    joined.relay()
     await broker.ctl("delete_queue", "enrolment.in")
     events = [refund_of() for _ in range(10)]
-    await world.payments.announce(*events)
-    reconcile(world, world.enrolment)
-    await all_had_their_effect(world.enrolment, events)
-    await world.all_sent()
+    await joined.payments.announce(*events)
+    reconcile(joined, joined.enrolment)
+    await all_had_their_effect(joined.enrolment, events)
+    await joined.all_sent()
 
 
-async def test_sends_at_once_share_a_connection_and_survive_its_end(world, broker):
-    await world.consume()
-    transport, events = world.transport(), [refund_of() for _ in range(32)]
+async def test_sends_at_once_share_a_connection_and_survive_its_end(joined, broker):
+    await joined.consume()
+    transport, events = joined.transport(), [refund_of() for _ in range(32)]
     envelopes = [wrapped(delivery.body_of(event)) for event in events]
 
     async def send(envelope):
@@ -216,20 +216,20 @@ async def test_sends_at_once_share_a_connection_and_survive_its_end(world, broke
     await sending
     await asyncio.gather(*map(send, envelopes[16:]))
     assert await connections() == 1
-    await all_had_their_effect(world.enrolment, events)
+    await all_had_their_effect(joined.enrolment, events)
 
 
-async def test_connections_that_an_operator_closed(world, broker):
-    await world.consume()
-    world.relay()
+async def test_connections_that_an_operator_closed(joined, broker):
+    await joined.consume()
+    joined.relay()
     events = [refund_of() for _ in range(20)]
-    await world.payments.announce(*events[:10])
+    await joined.payments.announce(*events[:10])
     await broker.ctl("close_all_connections", "maintenance")
-    await world.payments.announce(*events[10:])
-    await all_had_their_effect(world.enrolment, events)
+    await joined.payments.announce(*events[10:])
+    await all_had_their_effect(joined.enrolment, events)
 
 
-async def test_a_topology_with_other_arguments_is_logged_and_ends_nothing(stations, broker, tmp_path, caplog):
+async def test_a_topology_with_other_arguments_is_logged_and_ends_nothing(nodes, broker, tmp_path, caplog):
     """The broker is an accelerator: the feed goes on, and so does the API; when a person has seen to it, all does."""
     await forget_topology(broker.url)
     async with await aio_pika.connect(broker.url) as connection:
@@ -239,7 +239,7 @@ async def test_a_topology_with_other_arguments_is_logged_and_ends_nothing(statio
     process = Process(
         service_of(
             "enrolment",
-            stations["enrolment"].url,
+            nodes["enrolment"].url,
             port=ports.suggest(1),
             amqp_url=broker.url,
             mail_folder=str(tmp_path),
@@ -276,50 +276,50 @@ async def largest_message(broker, size):
 @pytest.mark.parametrize("handed", [False, True], ids=["found", "handed"])
 @pytest.mark.parametrize("with_others", [True, False], ids=["among others", "alone"])
 async def test_an_event_that_the_broker_takes_for_too_large_is_put_off_and_holds_up_no_other(
-    world, broker, with_others, handed
+    joined, broker, with_others, handed
 ):
     """The broker closes the channel, with all that is under way on it; that does not say that it is away."""
     before = (await broker.ctl("eval", "{ok, Size} = application:get_env(rabbit, max_message_size), Size.")).strip()
     await largest_message(broker, "100000")
     try:
-        await world.consume()
-        notifier = world.payments.notifier if handed else None
-        relay = Relay("payments", world.payments.database, world.transport(), notifier=notifier, poll_seconds=60)
+        await joined.consume()
+        notifier = joined.payments.notifier if handed else None
+        relay = Relay("payments", joined.payments.database, joined.transport(), notifier=notifier, poll_seconds=60)
         large = [refund_of(reason_code="x" * length) for length in (200_000, 150_000)]
         others = [refund_of() for _ in range(3)] if with_others else []
         events = others[:2] + large[:1] + others[2:] + large[1:]
         if handed:
-            world.go(relay.run())
+            joined.go(relay.run())
 
             async def is_there():
-                return world.payments.notifier.lease(1) > 0
+                return joined.payments.notifier.lease(1) > 0
 
             await eventually(is_there)
-            await world.payments.announce(*events)
+            await joined.payments.announce(*events)
         else:
-            await world.payments.announce(*events)
+            await joined.payments.announce(*events)
             assert await relay.send_batch() == len(others)
         unsent = "select attempts > 0, last_error like '%TooLargeForBroker%' from outbox where sent_at is null"
 
         async def put_off():
-            return await world.payments.all(unsent) == [(True, True)] * 2
+            return await joined.payments.all(unsent) == [(True, True)] * 2
 
         await eventually(put_off)
         others.append(refund_of())
-        await world.payments.announce(others[-1])
+        await joined.payments.announce(others[-1])
         if not handed:
             assert await relay.send_batch() == 1
-        await all_had_their_effect(world.enrolment, others)
+        await all_had_their_effect(joined.enrolment, others)
     finally:
         await largest_message(broker, before)
     if not handed:
-        async with world.payments.database.driver() as driver:
+        async with joined.payments.database.driver() as driver:
             await driver.execute("update outbox set next_attempt_at = now() where sent_at is null")
         assert await relay.send_batch() == 2
-        await all_had_their_effect(world.enrolment, [*others, *large])
+        await all_had_their_effect(joined.enrolment, [*others, *large])
 
 
-async def test_whatever_the_library_raises_is_a_broker_that_is_away(world, monkeypatch):
+async def test_whatever_the_library_raises_is_a_broker_that_is_away(joined, monkeypatch):
     """A broker that names no capabilities in its greeting: KeyError."""
     connect, odd = rabbitmq.connect, True
 
@@ -330,46 +330,46 @@ async def test_whatever_the_library_raises_is_a_broker_that_is_away(world, monke
 
     monkeypatch.setattr(rabbitmq, "connect", greet)
     with pytest.raises(TransportDown):
-        await rabbitmq.RabbitMQ(world.amqp_url, "payments").send([])
-    consuming = asyncio.create_task(rabbitmq.Consumer(world.amqp_url, world.enrolment.receiver).run())
+        await rabbitmq.RabbitMQ(joined.amqp_url, "payments").send([])
+    consuming = asyncio.create_task(rabbitmq.Consumer(joined.amqp_url, joined.enrolment.receiver).run())
     await asyncio.sleep(2)
     assert not consuming.done()
     odd = False
-    world.relay()
+    joined.relay()
     event = refund_of()
-    await world.payments.announce(event)
-    await all_had_their_effect(world.enrolment, [event])
+    await joined.payments.announce(event)
+    await all_had_their_effect(joined.enrolment, [event])
     consuming.cancel()
     await asyncio.wait([consuming])
 
 
-async def test_a_dead_letter_waits_for_a_database_that_is_away(world, broker, monkeypatch):
+async def test_a_dead_letter_waits_for_a_database_that_is_away(joined, broker, monkeypatch):
     """It is acknowledged when it stands in the database, and by nothing else."""
     down = True
-    suspect_poison = world.enrolment.receiver.suspect_poison
+    suspect_poison = joined.enrolment.receiver.suspect_poison
 
     async def away(bodies, why):
         if down:
             raise ConnectionRefusedError
         await suspect_poison(bodies, why)
 
-    monkeypatch.setattr(world.enrolment.receiver, "suspect_poison", away)
-    await world.consume(world.enrolment)
+    monkeypatch.setattr(joined.enrolment.receiver, "suspect_poison", away)
+    await joined.consume(joined.enrolment)
     dead = refund_of()
     async with await aio_pika.connect(broker.url) as connection:
         channel = await connection.channel()
         await channel.default_exchange.publish(aio_pika.Message(delivery.body_of(dead)), "enrolment.dead")
         living = refund_of()
-        await world.transport().send([wrapped(delivery.body_of(living))])
-        await all_had_their_effect(world.enrolment, [living])  # acknowledges everything before it on its channel
-    for task in world.tasks:
+        await joined.transport().send([wrapped(delivery.body_of(living))])
+        await all_had_their_effect(joined.enrolment, [living])  # acknowledges everything before it on its channel
+    for task in joined.tasks:
         task.cancel()  # the process ends; the dead letter must still be there
-    await asyncio.gather(*world.tasks, return_exceptions=True)
-    world.tasks.clear()
+    await asyncio.gather(*joined.tasks, return_exceptions=True)
+    joined.tasks.clear()
     down = False
-    await world.consume(world.enrolment)
-    world.retry(world.enrolment)
-    await all_had_their_effect(world.enrolment, [living, dead])
+    await joined.consume(joined.enrolment)
+    joined.retry(joined.enrolment)
+    await all_had_their_effect(joined.enrolment, [living, dead])
 
 
 ODD_PROPERTIES = {
@@ -391,10 +391,10 @@ class OddProperties(Basic.Properties):
 
 
 @pytest.mark.parametrize("queue", ["enrolment.dead", "enrolment.in"])
-async def test_properties_that_the_library_cannot_read_close_no_queue(world, broker, queue):
+async def test_properties_that_the_library_cannot_read_close_no_queue(joined, broker, queue):
     """The message is handled by its body, or stands where a person sees it; and those behind it are handled."""
-    await world.consume(world.enrolment)
-    world.retry(world.enrolment)
+    await joined.consume(joined.enrolment)
+    joined.retry(joined.enrolment)
     counted = telemetry.message_properties_unreadable._value.get()
     events = [refund_of() for _ in ODD_PROPERTIES]
     behind = refund_of()
@@ -404,8 +404,8 @@ async def test_properties_that_the_library_cannot_read_close_no_queue(world, bro
             for body in (delivery.body_of(event), b"nothing of ours"):
                 await channel.basic_publish(body, routing_key=queue, properties=OddProperties(odd))
         await channel.basic_publish(delivery.body_of(behind), routing_key=queue)
-    await all_had_their_effect(world.enrolment, [*events, behind])
-    assert await world.enrolment.all("select reason, body from parked_messages") == [("malformed", b"nothing of ours")]
+    await all_had_their_effect(joined.enrolment, [*events, behind])
+    assert await joined.enrolment.all("select reason, body from parked_messages") == [("malformed", b"nothing of ours")]
     assert telemetry.message_properties_unreadable._value.get() == counted + 2 * len(ODD_PROPERTIES)
 
 
@@ -413,31 +413,31 @@ async def test_properties_that_the_library_cannot_read_close_no_queue(world, bro
 
 
 @pytest.mark.parametrize("bus", ["inprocess", "rabbitmq"])
-async def test_a_consumers_database_that_was_killed(bus, stations, broker, tmp_path):
+async def test_a_consumers_database_that_was_killed(bus, nodes, broker, tmp_path):
     server = Postgres(tmp_path / "postgres")
     async with server:
         url = await server.create_role_and_database("enrolment")
         await migrate(url, delivery.VERSIONS)
-        consumer = Station("enrolment", url)
+        consumer = ServiceNode("enrolment", url)
         if bus == "rabbitmq":
             await forget_topology(broker.url)
-        world = World({**stations, "enrolment": consumer}, broker.url if bus == "rabbitmq" else None)
+        joined = JoinedNodes({**nodes, "enrolment": consumer}, broker.url if bus == "rabbitmq" else None)
         try:
-            await world.consume()
-            world.relay()
-            world.retry(consumer)
+            await joined.consume()
+            joined.relay()
+            joined.retry(consumer)
             events = [refund_of() for _ in range(60)]
-            await world.payments.announce(*events[:20])
+            await joined.payments.announce(*events[:20])
             await all_had_their_effect(consumer, events[:20])
-            await world.payments.announce(*events[20:40])
+            await joined.payments.announce(*events[20:40])
             await server.kill()
-            await world.payments.announce(*events[40:])
+            await joined.payments.announce(*events[40:])
             await asyncio.sleep(1)
             await server.start()
             await all_had_their_effect(consumer, events)
-            await world.all_sent()
+            await joined.all_sent()
         finally:
-            await world.close()
+            await joined.close()
             await consumer.database.dispose()
 
 
@@ -473,8 +473,8 @@ async def test_a_service_whose_database_was_restarted_answers_the_first_request(
             assert (await client.get("/health/ready")).status_code == 200
 
 
-async def test_a_server_that_says_goodbye_is_known_to_be_away(stations):
-    database, met = stations["enrolment"].database, []
+async def test_a_server_that_says_goodbye_is_known_to_be_away(nodes):
+    database, met = nodes["enrolment"].database, []
     for _ in range(15):
         assert await database.finds("select 1")
         async with database.driver() as driver:  # of the other pool

@@ -24,7 +24,7 @@ from shared.process import Process
 from . import delivery
 from .delivery import HASTY, body_of, confirmed, refund_of, reversed_
 from .feeds import Local, reconciler
-from .messaging_nodes import Station, eventually
+from .messaging_nodes import ServiceNode, eventually
 from .processes import service_of
 
 REFUNDS = [RefundRequested.type]
@@ -265,7 +265,7 @@ async def test_a_slow_page_is_read_by_one_replica_at_a_time(payments, enrolment,
         await asyncio.sleep(0.5)
         await take(bodies)
 
-    replicas = [Station("enrolment", enrolment.url) for _ in range(2 * feed.MOST_ATTEMPTS)]
+    replicas = [ServiceNode("enrolment", enrolment.url) for _ in range(2 * feed.MOST_ATTEMPTS)]
     for replica in replicas:
         monkeypatch.setattr(replica.receiver, "take", slow)
     read = await asyncio.gather(*(reconciler(replica, payments).catch_up("payments") for replica in replicas))
@@ -287,8 +287,8 @@ async def test_a_slow_page_is_read_by_one_replica_at_a_time(payments, enrolment,
 )
 async def test_a_feed_that_is_away_is_asked_again(payments, enrolment, failure):
     class Flaky(Local):
-        def __init__(self, station):
-            super().__init__(station)
+        def __init__(self, node):
+            super().__init__(node)
             self.failed = 0
 
         async def read(self, types, after):
@@ -342,8 +342,8 @@ async def test_a_listing_of_what_is_missing_ends_where_the_pages_go_round(paymen
 class Endless(Local):
     """Always has one event more, and a cursor further on."""
 
-    def __init__(self, station, epoch):
-        super().__init__(station)
+    def __init__(self, node, epoch):
+        super().__init__(node)
         self.epoch = epoch
 
     async def read(self, types, after):
@@ -413,15 +413,15 @@ async def stopped(task):
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def body(station, position):
-    return await station.one("select body from outbox where position = :position", position=position)
+async def body(node, position):
+    return await node.one("select body from outbox where position = :position", position=position)
 
 
 class Held(Local):
     """A producer that is away until it is let through."""
 
-    def __init__(self, station):
-        super().__init__(station)
+    def __init__(self, node):
+        super().__init__(node)
         self.there = asyncio.Event()
 
     async def read(self, types, after):
@@ -467,7 +467,7 @@ async def test_all_has_arrived_once_every_feed_was_read_and_what_waited_was_trie
 
 async def test_a_replica_waits_until_it_has_read_a_feed_that_another_one_reads(payments, enrolment, monkeypatch):
     monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.02)
-    other = Station("enrolment", enrolment.url)
+    other = ServiceNode("enrolment", enrolment.url)
     reconciling = reconciler(enrolment, payments)
     async with lease(other.database, "feed payments"):
         task = asyncio.create_task(reconciling.run())

@@ -17,7 +17,7 @@ from shared.messaging.relay import Relay
 from . import clusters
 from .clusters import next_xid, spend_xids
 from .delivery import refund_of
-from .messaging_nodes import Station, eventually
+from .messaging_nodes import ServiceNode, eventually
 from .relays import Recorder
 
 REFUNDS = ["payments.refund.requested.v1"]
@@ -28,11 +28,11 @@ server, original = clusters.server, clusters.original
 class Producer:
     """A feed of whichever database stands behind it; what it has given out."""
 
-    def __init__(self, station):
-        self.station, self.given = station, 0
+    def __init__(self, node):
+        self.node, self.given = node, 0
 
     async def read(self, types, after) -> FeedPage:
-        page = await read_page(self.station.database, types, after)
+        page = await read_page(self.node.database, types, after)
         self.given += len(page.bodies)
         return page
 
@@ -63,7 +63,7 @@ async def test_a_dump_restored_in_a_fresh_cluster_shows_everything(server, origi
     await consumer.catch_up("payments")  # the original lived on after the dump, and so did its readers
 
     restored = await clusters.restore(other, "payments", tmp_path / "dump")
-    behind.station, behind.given = restored, 0
+    behind.node, behind.given = restored, 0
     new = refund_of()
     await restored.announce(new)
     relay = Relay("payments", restored.database, Recorder())
@@ -138,7 +138,7 @@ async def test_a_database_set_back_gives_its_ids_out_again_and_skips_nothing(
         (tmp_path / "copy" / "cluster" / "recovery.signal").touch()
         settings = {"restore_command": "false", "hot_standby": "off"}
     async with clusters.cluster(tmp_path / "copy", settings) as copy:
-        back = Station("payments", copy.url("payments", "payments"))
+        back = ServiceNode("payments", copy.url("payments", "payments"))
         timeline = await back.one("select left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)")
         assert (timeline == "00000002") == (how == "to a moment")
         assert await next_xid(copy) < ahead
@@ -146,7 +146,7 @@ async def test_a_database_set_back_gives_its_ids_out_again_and_skips_nothing(
         for event in new:
             await back.announce(event)
         await spend_xids(copy, ahead + 10)  # the counter passes the cursor before the feed is asked
-        behind.station, behind.given = back, 0
+        behind.node, behind.given = back, 0
         await consumer.catch_up("payments")
         assert await effects_of(enrolment, [*early, just_before, *lost, *new]) == [1] * 39
         assert behind.given == 4, "what came after the mark, and no more"
@@ -183,7 +183,7 @@ async def test_a_dump_restored_in_a_copy_of_its_cluster_that_is_behind_skips_not
             await back.announce(event)
         assert await next_xid(copy) < ahead
         await keep_epoch(back.database)
-        behind.station = back
+        behind.node = back
         await consumer.catch_up("payments")
         if counted:
             more = [refund_of() for _ in range(20)]
@@ -223,7 +223,7 @@ async def test_a_database_moved_to_another_server_and_back_skips_nothing(server,
     new = [refund_of() for _ in range(5)]
     for event in new:
         await back.announce(event)
-    behind.station, behind.given = back, 0
+    behind.node, behind.given = back, 0
     await consumer.catch_up("payments")
     assert await effects_of(enrolment, [*early, *there, *new]) == [1] * 35
     assert behind.given == 35, "it began anew"

@@ -27,7 +27,7 @@ async def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-async def station(server):
+async def node(server):
     made = await clusters.producer(server)
     made.database = Database(
         made.url, "payments", notifier=made.notifier, messaging_pool_size=8
@@ -37,12 +37,12 @@ async def station(server):
 
 
 class Reader:
-    def __init__(self, station, size, types=TYPES):
-        self.station, self.size, self.types = station, size, types
+    def __init__(self, node, size, types=TYPES):
+        self.node, self.size, self.types = node, size, types
         self.cursor, self.seen = START, []
 
     async def read(self):
-        page = await read_page(self.station.database, self.types, self.cursor, self.size)
+        page = await read_page(self.node.database, self.types, self.cursor, self.size)
         assert len(page.bodies) <= self.size
         self.cursor = page.cursor
         self.seen += page.bodies
@@ -53,18 +53,18 @@ class Reader:
             pass
 
 
-async def test_no_event_is_skipped_where_transaction_ids_grow_by_a_digit(server, station):
+async def test_no_event_is_skipped_where_transaction_ids_grow_by_a_digit(server, node):
     """Concurrent transactions that commit late and out of their order, over the boundary, read in pages of several
     sizes meanwhile."""
     chance = random.Random(20)  # noqa: S311 - the same each time
     boundary = 10 ** len(str(await clusters.next_xid(server)))
     await clusters.spend_xids(server, boundary - TRANSACTIONS // 2)
-    readers = [Reader(station, size) for size in (1, 3, 14, 200, 500)]
+    readers = [Reader(node, size) for size in (1, 3, 14, 200, 500)]
     async with AsyncExitStack() as all_of_them:
         under_way = []
         for _ in range(TRANSACTIONS):
             transaction = AsyncExitStack()
-            session = await transaction.enter_async_context(station.database.transaction())
+            session = await transaction.enter_async_context(node.database.transaction())
             for _ in range(EACH):
                 publish(session, chance.choice([refund_of(), reversed_(new_id())]))
             await session.run_sync(write_announced)  # takes positions and the transaction id, and commits later
@@ -73,38 +73,38 @@ async def test_no_event_is_skipped_where_transaction_ids_grow_by_a_digit(server,
                 await under_way.pop(chance.randrange(len(under_way))).aclose()
             for reader in readers:
                 await reader.read()
-    xids = await station.all("select distinct cast(cast(xid as text) as bigint) from outbox order by 1")
+    xids = await node.all("select distinct cast(cast(xid as text) as bigint) from outbox order by 1")
     assert xids[0][0] < boundary <= xids[-1][0], "the boundary was crossed"
-    written = sorted(row[0] for row in await station.all("select body from outbox"))
+    written = sorted(row[0] for row in await node.all("select body from outbox"))
     assert len(written) == TRANSACTIONS * EACH
-    late = [Reader(station, size) for size in (7, 500)]
+    late = [Reader(node, size) for size in (7, 500)]
     for reader in [*readers, *late]:
         await reader.to_the_end()
         assert sorted(reader.seen) == written, f"pages of {reader.size}"
 
 
-async def test_a_cursor_moves_to_the_fence_where_nothing_matched(station):
+async def test_a_cursor_moves_to_the_fence_where_nothing_matched(node):
     """As it stood when it was marked, which is done each minute."""
-    rare = Reader(station, 500, ["payments.nothing.of_that_kind.v1"])
-    await keep_epoch(station.database)
+    rare = Reader(node, 500, ["payments.nothing.of_that_kind.v1"])
+    await keep_epoch(node.database)
     assert await rare.read() == 0
-    await station.announce(refund_of())
-    await keep_epoch(station.database)
+    await node.announce(refund_of())
+    await keep_epoch(node.database)
     before = rare.cursor
     assert await rare.read() == 0
     assert int(rare.cursor.split(".")[1]) > int(before.split(".")[1]) > 0
-    newest = await station.one("select max(cast(cast(xid as text) as bigint)) from outbox")
+    newest = await node.one("select max(cast(cast(xid as text) as bigint)) from outbox")
     assert int(rare.cursor.split(".")[1]) > newest
 
 
-async def test_a_page_is_no_longer_than_its_bytes_and_always_goes_on(station, monkeypatch):
-    await station.announce(*(refund_of() for _ in range(5)))
-    whole = Reader(station, 500)
+async def test_a_page_is_no_longer_than_its_bytes_and_always_goes_on(node, monkeypatch):
+    await node.announce(*(refund_of() for _ in range(5)))
+    whole = Reader(node, 500)
     await whole.to_the_end()
     length = max(len(body.encode()) for body in whole.seen)
     for most in (1, 3 * length):
         monkeypatch.setattr(feed, "PAGE_BYTES", most)
-        reader = Reader(station, 500)
+        reader = Reader(node, 500)
         while count := await reader.read():
             page = reader.seen[-count:]
             assert sum(len(body.encode()) for body in page[:-1]) < most

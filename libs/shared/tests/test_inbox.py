@@ -19,14 +19,14 @@ from shared.messaging.retrying import RetryPolicy
 
 from . import delivery
 from .delivery import HASTY, NOON, body_of, confirmed, refund_of
-from .messaging_nodes import Station, settle
+from .messaging_nodes import ServiceNode, settle
 
 
-def consuming(handler, station, policy=HASTY):
+def consuming(handler, node, policy=HASTY):
     """A receiver whose only handler is this one."""
     inbox = Inbox("enrolment")
     inbox.on(RefundRequested)(handler)
-    return Receiver(inbox, station.database, policy)
+    return Receiver(inbox, node.database, policy)
 
 
 async def write_effect(session, event):
@@ -102,7 +102,7 @@ async def test_duplicates_within_a_batch_have_one_effect(enrolment):
 
 async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolment):
     bodies = [body_of(refund_of()) for _ in range(50)]
-    other = Station("enrolment", enrolment.url)
+    other = ServiceNode("enrolment", enrolment.url)
     await asyncio.gather(enrolment.receiver.take(bodies), other.receiver.take(bodies[::-1]))
     await other.database.dispose()
     assert await enrolment.effects() == 50
@@ -134,7 +134,7 @@ async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_lon
 
 async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolment, monkeypatch):
     monkeypatch.setattr(inbox, "BATCH_SECONDS", 0.2)
-    other = Station("enrolment", enrolment.url)
+    other = ServiceNode("enrolment", enrolment.url)
 
     async def take_time(session, event):
         await asyncio.sleep(0.05)
@@ -142,7 +142,7 @@ async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolmen
 
     events = [refund_of() for _ in range(40)]  # together longer than a lock is waited for
     bodies = [body_of(event) for event in events]
-    await asyncio.gather(*(consuming(take_time, station).take(bodies) for station in (enrolment, other)))
+    await asyncio.gather(*(consuming(take_time, node).take(bodies) for node in (enrolment, other)))
     await other.database.dispose()
     assert [await enrolment.effects(event) for event in events] == [1] * 40
     assert await enrolment.one("select count(*) from inbox_retry") == 0
@@ -302,9 +302,9 @@ async def test_two_that_retry_at_once_let_one_through(enrolment):
     slow = refund_of(reason_code="bug")
     await enrolment.receiver.take([body_of(slow)])
     delivery.mended.add("bug")
-    other = Station("enrolment", enrolment.url)
+    other = ServiceNode("enrolment", enrolment.url)
     await asyncio.sleep(0.1)
-    await asyncio.gather(*(station.receiver.retry_one() for station in (enrolment, other) * 5))
+    await asyncio.gather(*(node.receiver.retry_one() for node in (enrolment, other) * 5))
     await other.database.dispose()
     assert await enrolment.effects() == 1
 

@@ -11,11 +11,11 @@ from shared.batches import BATCH
 from shared.jobs import Effect, Jobs, Work, forget_old_records, run_exclusively
 from shared.messaging.history import History
 
-from .messaging_nodes import Station, eventually
+from .messaging_nodes import ServiceNode, eventually
 
 
 async def test_a_job_is_done_by_one_replica_at_a_time(payments):
-    other = Station("payments", payments.url)
+    other = ServiceNode("payments", payments.url)
     at_work = most = done = 0
 
     async def job(work):
@@ -27,7 +27,7 @@ async def test_a_job_is_done_by_one_replica_at_a_time(payments):
         done += 1
 
     results = await asyncio.gather(
-        *(run_exclusively("nightly", job, Work(station.database, {})) for station in (payments, other) * 2)
+        *(run_exclusively("nightly", job, Work(node.database, {})) for node in (payments, other) * 2)
     )
     assert most == 1
     assert done == sum(results) >= 1

@@ -19,10 +19,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
 
 @pytest.fixture(params=["inprocess", "rabbitmq"])
-async def apart(request, stations, broker, tmp_path):
+async def apart(request, nodes, broker, tmp_path):
     if request.param == "rabbitmq":
         await forget_topology(broker.url)
-    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    databases = {name: nodes[name].url for name in ("payments", "enrolment")}
     made = ServiceProcesses(tmp_path, databases, broker.url if request.param == "rabbitmq" else None, Issuer())
     yield made
     made.close()
@@ -40,29 +40,29 @@ async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_
         )
 
 
-async def one_effect_each(stations, requests):
+async def one_effect_each(nodes, requests):
     async def so():
-        return await stations["enrolment"].effects() >= requests
+        return await nodes["enrolment"].effects() >= requests
 
     await eventually(so, 60)
 
     async def sent():
-        return not await stations["payments"].one("select count(*) from outbox where sent_at is null")
+        return not await nodes["payments"].one("select count(*) from outbox where sent_at is null")
 
     await eventually(sent)
-    assert await stations["enrolment"].effects() == requests
-    assert await stations["enrolment"].one("select count(distinct about) from effects") == requests
-    assert await stations["enrolment"].one("select count(*) from inbox") == requests
-    assert await stations["payments"].one("select count(*) from outbox") == requests
-    assert await stations["payments"].one("select count(*) from refunds") == requests
-    assert await stations["enrolment"].dead_letters() == []
+    assert await nodes["enrolment"].effects() == requests
+    assert await nodes["enrolment"].one("select count(distinct about) from effects") == requests
+    assert await nodes["enrolment"].one("select count(*) from inbox") == requests
+    assert await nodes["payments"].one("select count(*) from outbox") == requests
+    assert await nodes["payments"].one("select count(*) from refunds") == requests
+    assert await nodes["enrolment"].dead_letters() == []
 
 
 @pytest.mark.parametrize(
     "point",
     ["relay_handed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
 )
-async def test_a_process_killed_on_the_events_way(apart, stations, point):
+async def test_a_process_killed_on_the_events_way(apart, nodes, point):
     if apart.amqp_url is None and point == "inbox_received":
         point = "inbox_handled:2"  # nothing is received in process; another place instead
     consumer = point.startswith("inbox") and apart.amqp_url is not None
@@ -78,14 +78,14 @@ async def test_a_process_killed_on_the_events_way(apart, stations, point):
     await apart.start(victim)
     await apart.ready("payments")
     assert (await ask_for_refund(apart, "key-3")).status_code == 201
-    await one_effect_each(stations, 3 if point.endswith(":2") else 2)
+    await one_effect_each(nodes, 3 if point.endswith(":2") else 2)
 
 
 @pytest.mark.parametrize("point", ["relay_claimed", "relay_published", "relay_confirmed"])
-async def test_a_process_killed_with_what_it_found(apart, stations, point):
+async def test_a_process_killed_with_what_it_found(apart, nodes, point):
     """Left over from before it started, so that nobody handed it over."""
     left = refund_of()
-    async with stations["payments"].database.transaction() as session:
+    async with nodes["payments"].database.transaction() as session:
         session.add(
             delivery.Refund(refund_id=left.refund_id, learner_id=left.learner_id, amount_minor=left.amount_minor)
         )
@@ -96,7 +96,7 @@ async def test_a_process_killed_with_what_it_found(apart, stations, point):
     await apart.killed("payments")
     await apart.start("payments")
     await apart.ready("payments")
-    await one_effect_each(stations, 1)
+    await one_effect_each(nodes, 1)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_process_killed_with_what_it_found(apart, stations, point):
         ("request_committed", 1, "/v1/fast-refunds"),
     ],
 )
-async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stations, point, committed, path):
+async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, nodes, point, committed, path):
     learner = new_id()
     if apart.amqp_url:
         await apart.start("enrolment")
@@ -117,7 +117,7 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stati
     with pytest.raises(httpx.TransportError):
         await ask_for_refund(apart, learner=learner, path=path)
     await apart.killed("payments")
-    assert await stations["payments"].one("select count(*) from refunds") == committed
+    assert await nodes["payments"].one("select count(*) from refunds") == committed
     await apart.start("payments")
     await apart.ready("payments")
     first = await ask_for_refund(apart, learner=learner, path=path)
@@ -125,12 +125,12 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, stati
     assert first.status_code == second.status_code == 201
     assert first.content == second.content
     assert ("idempotency-replayed" in first.headers) == bool(committed)
-    assert first.json()["refund_id"] == str(await stations["payments"].one("select refund_id from refunds"))
-    await one_effect_each(stations, 1)
+    assert first.json()["refund_id"] == str(await nodes["payments"].one("select refund_id from refunds"))
+    await one_effect_each(nodes, 1)
 
 
 @pytest.mark.parametrize("path", ["/v1/refunds", "/v1/fast-refunds"])
-async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, path):
+async def test_a_producer_killed_at_any_moment_loses_nothing(apart, nodes, path):
     """Four times, in the middle of requests: every 201 that arrived is there afterwards, with one effect."""
     answered = []
     if apart.amqp_url:
@@ -154,16 +154,16 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, stations, pa
         await apart.killed("payments")
     await apart.start("payments")
     await apart.ready("payments")
-    kept = {str(row[0]) for row in await stations["payments"].all("select refund_id from refunds")}
+    kept = {str(row[0]) for row in await nodes["payments"].all("select refund_id from refunds")}
     assert set(answered) <= kept
-    await one_effect_each(stations, len(kept))
+    await one_effect_each(nodes, len(kept))
 
 
 async def test_a_message_that_kills_its_consumer_ends_dead_lettered_and_its_neighbours_are_handled(
-    stations, broker, tmp_path
+    nodes, broker, tmp_path
 ):
     await forget_topology(broker.url)
-    databases = {name: stations[name].url for name in ("payments", "enrolment")}
+    databases = {name: nodes[name].url for name in ("payments", "enrolment")}
     apart = ServiceProcesses(tmp_path, databases, broker.url, Issuer(), reconcile=True)
     try:
         await apart.start("payments")
@@ -179,22 +179,22 @@ async def test_a_message_that_kills_its_consumer_ends_dead_lettered_and_its_neig
                 assert process.exitcode == -signal.SIGKILL, apart.log("enrolment")
                 deaths += 1
                 process = await apart.start("enrolment")
-            return bool(await stations["enrolment"].dead_letters())
+            return bool(await nodes["enrolment"].dead_letters())
 
         await eventually(dead_letters, 240)
         assert deaths >= 2
-        assert await stations["enrolment"].dead_letters() == ["handler_failed"]
+        assert await nodes["enrolment"].dead_letters() == ["handler_failed"]
         if not process.is_alive():
             process = await apart.start("enrolment")
 
         async def neighbours():
-            return await stations["enrolment"].effects() == 2
+            return await nodes["enrolment"].effects() == 2
 
         await eventually(neighbours, 30)
         assert (await ask_for_refund(apart, "4")).status_code == 201
 
         async def goes_on():
-            return await stations["enrolment"].effects() == 3
+            return await nodes["enrolment"].effects() == 3
 
         await eventually(goes_on, 30)
         assert process.is_alive(), "it goes on dying"

@@ -15,7 +15,7 @@ from shared.messaging.outbox import OutboxNotifier
 from shared.outages import DATABASE_ERRORS
 
 from .lines import line_to
-from .messaging_nodes import Station
+from .messaging_nodes import ServiceNode
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +25,9 @@ def short(monkeypatch):
 
 @pytest.fixture
 async def other(payments):
-    station = Station("payments", payments.url)
-    yield station
-    await station.database.dispose()
+    node = ServiceNode("payments", payments.url)
+    yield node
+    await node.database.dispose()
 
 
 class Crew:
@@ -52,8 +52,8 @@ class Crew:
         return job
 
 
-async def until_taken(station, job):
-    while not await run_exclusively("nightly", job, Work(station.database, {})):  # noqa: ASYNC110 - it asks the database
+async def until_taken(node, job):
+    while not await run_exclusively("nightly", job, Work(node.database, {})):  # noqa: ASYNC110 - it asks the database
         await asyncio.sleep(0.05)
 
 

@@ -26,11 +26,11 @@ server, original = clusters.server, clusters.original
 class Feed:
     """Of whichever database stands behind it, as another service reads it."""
 
-    def __init__(self, station, reader):
-        self.station, self.reader = station, reader
+    def __init__(self, node, reader):
+        self.node, self.reader = node, reader
 
     async def read(self, types, after) -> FeedPage:
-        return await give_page(self.station.database, types, after, reader=self.reader)
+        return await give_page(self.node.database, types, after, reader=self.reader)
 
 
 class Away:
@@ -38,12 +38,12 @@ class Away:
         raise httpx.ConnectError("away")
 
 
-async def lost(station) -> bool:
-    return (await history.state_of(station.database)).lost_at is not None
+async def lost(node) -> bool:
+    return (await history.state_of(node.database)).lost_at is not None
 
 
-async def whole(station) -> bool:
-    async with station.database.transaction() as session:
+async def whole(node) -> bool:
+    async with node.database.transaction() as session:
         return await history.is_whole(session)
 
 
@@ -69,7 +69,7 @@ async def test_a_first_start_a_restart_and_a_move_without_loss_raise_nothing(ser
     await clusters.dump(server, "payments", tmp_path / "dump")
     async with clusters.cluster(tmp_path / "other") as other:
         moved = await clusters.restore(other, "payments", tmp_path / "dump")
-        behind.station = moved
+        behind.node = moved
         await moved.announce(refund_of())
         await keep_epoch(moved.database)
         await consumer.catch_up("payments")
@@ -179,7 +179,7 @@ async def test_an_empty_database_is_noticed_and_read_by_nobody_until_it_is_named
     known = (await history.state_of(original.database)).installation
     async with clusters.cluster(tmp_path / "other") as other:
         empty = await clusters.producer(other)
-        behind.station = empty
+        behind.node = empty
         await empty.announce(refund_of(), refund_of())
         with pytest.raises(ForeignFeed, match=str(known)):
             await consumer.catch_up("payments")
@@ -214,9 +214,9 @@ async def test_what_is_accepted_before_anybody_noticed_is_accepted(server, origi
 
 
 async def test_who_has_read_an_empty_database_by_its_own_name_reads_it_by_the_one_it_takes(
-    server, original, enrolment, stations, tmp_path
+    server, original, enrolment, nodes, tmp_path
 ):
-    credentials = stations["credentials"]
+    credentials = nodes["credentials"]
     behind, consumer = reading(enrolment, original)
     await consumer.catch_up("payments")
     known = (await history.state_of(original.database)).installation
@@ -228,7 +228,7 @@ async def test_who_has_read_an_empty_database_by_its_own_name_reads_it_by_the_on
         feeds = {"enrolment": Feed(enrolment, "payments"), "credentials": Feed(credentials, "payments")}
         lines = await restored.accept(empty.database, feeds, installation=known, by="ann", reason="all is gone")
         assert lines.endswith(f"`feed reset --installation {known}` in credentials")
-        behind.station = empty
+        behind.node = empty
         await consumer.catch_up("payments")
         with pytest.raises(ForeignFeed, match="feed reset payments --installation"):
             await hasty.catch_up("payments")
@@ -258,7 +258,7 @@ async def test_a_foreign_feed_is_logged_and_nothing_ends_by_it(
     behind, consumer = reading(enrolment, original)
     await consumer.catch_up("payments")
     async with clusters.cluster(tmp_path / "other") as other:
-        behind.station = foreign = await clusters.producer(other)
+        behind.node = foreign = await clusters.producer(other)
         task = asyncio.create_task(consumer.run())
 
         async def lines() -> bool:
@@ -267,7 +267,7 @@ async def test_a_foreign_feed_is_logged_and_nothing_ends_by_it(
         await eventually(lines)
         await asyncio.sleep(0.2)
         assert not consumer.caught_up.is_set()
-        behind.station = original
+        behind.node = original
         await asyncio.wait_for(consumer.caught_up.wait(), 10)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -293,22 +293,22 @@ async def test_a_cursor_of_the_release_before_raises_nothing(payments):
     assert not await lost(payments)
 
 
-async def test_what_a_foreign_database_announces_is_not_adopted_by_the_broker_either(world, caplog):
+async def test_what_a_foreign_database_announces_is_not_adopted_by_the_broker_either(joined, caplog):
     """Handed over by its process, or found by its relay: both say whose it is."""
-    enrolment, payments = world.enrolment, world.payments
+    enrolment, payments = joined.enrolment, joined.payments
     _, consumer = reading(enrolment, payments)
     await consumer.catch_up("payments")
     ours = (await history.state_of(payments.database)).installation
     async with enrolment.database.messaging.begin() as connection:
         await connection.execute(text("update feed_positions set installation = gen_random_uuid()"))
-    await world.consume(enrolment)
+    await joined.consume(enrolment)
     payments.notifier.relay = None
     await payments.announce(refund_of())
-    world.relay()
-    await world.all_sent()
+    joined.relay()
+    await joined.all_sent()
     handed = refund_of()
     await payments.announce(handed)
-    await world.all_sent()
+    await joined.all_sent()
 
     async def lines() -> bool:
         return caplog.text.count("events of another installation are passed over") == 2

@@ -15,10 +15,10 @@ from shared.messaging.tables import QueuedEmail, Retry
 
 from . import delivery
 from .delivery import HASTY, body_of, refund_of
-from .messaging_nodes import Station, settle
+from .messaging_nodes import ServiceNode, settle
 
 
-def projection(station, row_of=None, table: type[TableBase] = delivery.Refund):
+def projection(node, row_of=None, table: type[TableBase] = delivery.Refund):
     """A receiver that keeps refunds, and handles payments that were reversed."""
     inbox = Inbox("enrolment")
 
@@ -27,7 +27,7 @@ def projection(station, row_of=None, table: type[TableBase] = delivery.Refund):
 
     inbox.project(table, RefundRequested)(row_of or row)
     inbox.on(PaymentReversed)(lambda session, event: write_about(session, event, event.order_id))
-    return Receiver(inbox, station.database, HASTY)
+    return Receiver(inbox, node.database, HASTY)
 
 
 async def write_about(session, event, about):
@@ -36,8 +36,8 @@ async def write_about(session, event, about):
     )
 
 
-async def kept(station):
-    return sorted(await station.all("select refund_id, learner_id, amount_minor from refunds"))
+async def kept(node):
+    return sorted(await node.all("select refund_id, learner_id, amount_minor from refunds"))
 
 
 def rows_of(*events):
@@ -62,7 +62,7 @@ async def test_what_is_kept_and_what_is_handled_come_together(enrolment):
 
 
 async def test_ten_deliveries_on_two_receivers_at_once_are_kept_once(enrolment):
-    event, other = refund_of(), Station("enrolment", enrolment.url)
+    event, other = refund_of(), ServiceNode("enrolment", enrolment.url)
     bodies = [body_of(event, id_ := new_id()), *(body_of(refund_of()) for _ in range(20)), *[body_of(event, id_)] * 9]
     await asyncio.gather(projection(enrolment).take(bodies), projection(other).take(bodies[::-1]))
     await projection(enrolment).take(bodies)

@@ -96,10 +96,8 @@ async def test_a_mended_message_is_the_same_event(enrolment):
     assert await enrolment.effects() == 0
 
 
-async def redrive(station, *, body=None, dead_letter_id=None):
-    dead_letter_id = dead_letter_id or await station.one(
-        "select parked_id from parked_messages where resolved_at is null"
-    )
+async def redrive(node, *, body=None, dead_letter_id=None):
+    dead_letter_id = dead_letter_id or await node.one("select parked_id from parked_messages where resolved_at is null")
     return await dead_letters.redrive(
-        station.database, station.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
+        node.database, node.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
     )

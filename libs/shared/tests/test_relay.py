@@ -227,12 +227,12 @@ class Broken(InProcessBus):
 
 
 @pytest.mark.parametrize("handed", [False, True], ids=["found", "handed"])
-async def test_a_mistake_in_the_transport_ends_neither_the_relay_nor_the_process(payments, stations, tmp_path, handed):
+async def test_a_mistake_in_the_transport_ends_neither_the_relay_nor_the_process(payments, nodes, tmp_path, handed):
     process = Process(
         service_of("payments", payments.url, port=ports.suggest(1), mail_folder=str(tmp_path)), bus=(bus := Broken())
     )
     for name in ("enrolment", "credentials"):
-        bus.subscribe(stations[name].receiver)
+        bus.subscribe(nodes[name].receiver)
     payments.database.messages.configure(info={**payments.database.messages.kw["info"], "notifier": process.notifier})
     event = refund_of()
 
@@ -243,7 +243,7 @@ async def test_a_mistake_in_the_transport_ends_neither_the_relay_nor_the_process
         return bus.failures >= 2
 
     async def arrived():
-        return await stations["enrolment"].effects(event) == 1
+        return await nodes["enrolment"].effects(event) == 1
 
     async with running(process):
         await eventually(is_there)
@@ -266,10 +266,10 @@ async def test_an_event_larger_than_any_broker_takes_is_not_published(payments, 
 
 
 @pytest.mark.parametrize("with_others", [True, False], ids=["among others", "alone"])
-async def test_an_event_whose_type_is_too_long_for_amqp_is_put_off_and_holds_up_no_other(world, with_others):
+async def test_an_event_whose_type_is_too_long_for_amqp_is_put_off_and_holds_up_no_other(joined, with_others):
     """It fits no frame: that is its own failure, and does not say that the broker is away."""
-    await world.consume()
-    async with world.payments.database.driver() as driver:
+    await joined.consume()
+    async with joined.payments.database.driver() as driver:
         for length in (256, 300, 100_000):
             await driver.execute(
                 "insert into outbox (id, type, partition_key, body) values (gen_random_uuid(), $1, 'x', '{}')",
@@ -277,16 +277,16 @@ async def test_an_event_whose_type_is_too_long_for_amqp_is_put_off_and_holds_up_
             )
     events = [refund_of() for _ in range(3)] if with_others else []
     if events:
-        await world.payments.announce(*events)
-    relay = Relay("payments", world.payments.database, world.transport(), poll_seconds=60)
+        await joined.payments.announce(*events)
+    relay = Relay("payments", joined.payments.database, joined.transport(), poll_seconds=60)
     assert await relay.send_batch() == len(events)
     unsent = "select attempts, last_error is not null, next_attempt_at > created_at from outbox where sent_at is null"
-    assert await world.payments.all(unsent) == [(1, True, True)] * 3
+    assert await joined.payments.all(unsent) == [(1, True, True)] * 3
     events.append(refund_of())
-    await world.payments.announce(events[-1])
+    await joined.payments.announce(events[-1])
     assert await relay.send_batch() == 1
 
     async def arrived():
-        return [await world.enrolment.effects(event) for event in events] == [1] * len(events)
+        return [await joined.enrolment.effects(event) for event in events] == [1] * len(events)
 
     await eventually(arrived)

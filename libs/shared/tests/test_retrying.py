@@ -62,12 +62,12 @@ RAISED = {
 class Trying:
     """A receiver whose handler ends as it is set to, and one event that is retried."""
 
-    def __init__(self, station, monkeypatch):
-        self.station, self.monkeypatch = station, monkeypatch
+    def __init__(self, node, monkeypatch):
+        self.node, self.monkeypatch = node, monkeypatch
         self.outcome, self.away, self.begun = "well", False, asyncio.Event()
         own = Inbox("enrolment")
         own.on(RefundRequested)(self.handle)
-        self.receiver = Receiver(own, station.database, POLICY)
+        self.receiver = Receiver(own, node.database, POLICY)
         takes_writes = inbox.takes_writes
 
         async def answers(engine):
@@ -93,7 +93,7 @@ class Trying:
     async def put(self, attempt, waits, waiting):
         message = self.receiver.inbox.read(body_of(refund_of()))
         row = {"source": message.source, "id": message.id, "type": message.type, "body": message.body}
-        async with self.station.database.transaction() as session:
+        async with self.node.database.transaction() as session:
             session.add(
                 Retry(**row, attempt=attempt, waits=waits, waiting=waiting, due_at=text("now()"), last_error="before")
             )
@@ -104,7 +104,7 @@ class Trying:
         message = await self.put(*state)
         self.outcome = outcome
         if outcome == "another delivery is at it":
-            async with self.station.database.messages() as other:
+            async with self.node.database.messages() as other:
                 await inbox.claim(other, [message])
                 assert await self.receiver.retry_one()
                 await other.rollback()
@@ -120,10 +120,10 @@ class Trying:
                 await self.receiver.retry_one()
         else:
             assert await self.receiver.retry_one()
-        return (await self.station.all("select attempt, waits, waiting from inbox_retry"))[0]
+        return (await self.node.all("select attempt, waits, waiting from inbox_retry"))[0]
 
     async def due(self):
-        async with self.station.database.transaction() as session:
+        async with self.node.database.transaction() as session:
             await session.execute(text("update inbox_retry set due_at = now()"))
 
 

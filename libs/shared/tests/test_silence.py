@@ -88,7 +88,7 @@ class Counting(Process):
 
 
 @pytest.fixture
-async def process(line, stations, tmp_path, monkeypatch):
+async def process(line, nodes, tmp_path, monkeypatch):
     """payments of the delivery suite, with a job, whose database is at the end of the line."""
     monkeypatch.setattr("shared.process.MEASURE_SECONDS", 0.2)
     monkeypatch.setattr("shared.messaging.relay.MEASURE_SECONDS", 0.2)
@@ -103,7 +103,7 @@ async def process(line, stations, tmp_path, monkeypatch):
     made = service_of("payments", line.url, port=ports.suggest(1), mail_folder=str(tmp_path))
     process = Counting(dataclasses.replace(made, jobs=counting), bus=(bus := InProcessBus()))
     for name in ("enrolment", "credentials"):
-        bus.subscribe(stations[name].receiver)
+        bus.subscribe(nodes[name].receiver)
     return process
 
 

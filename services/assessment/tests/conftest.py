@@ -69,8 +69,8 @@ def activation(of: CoursePublished, **changes) -> EnrolmentActivated:
     return EnrolmentActivated(**{**facts, **changes})
 
 
-class Story:
-    """Short words for what the tests tell. Time starts in the window of November 2026."""
+class AssessmentDriver:
+    """Short words for what the tests do with the service. Time starts in the window of November 2026."""
 
     course, activation, pdf = staticmethod(course), staticmethod(activation), staticmethod(pdf)
     opens, closes = OPENS, CLOSES
@@ -218,15 +218,15 @@ class Story:
 
 
 @pytest.fixture
-def story(service, session, clock) -> Story:
+def driver(service, session, clock) -> AssessmentDriver:
     clock.at = OPENS + timedelta(days=2)
-    return Story(service, session, clock)
+    return AssessmentDriver(service, session, clock)
 
 
 @pytest.fixture
-def story_class() -> type[Story]:
+def driver_class() -> type[AssessmentDriver]:
     """For tests that run on a database of their own."""
-    return Story
+    return AssessmentDriver
 
 
 @pytest.fixture(scope="session", autouse=True)

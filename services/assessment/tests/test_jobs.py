@@ -21,7 +21,7 @@ from shared.uploads import UploadPolicy
 
 
 @pytest.fixture
-async def work(service, story) -> Work:
+async def work(service, driver) -> Work:
     resources = service.service.resources
     await resources[ObjectStorage].claim(await installation_id(service.process.database), anew=True)
     policy = replace(resources[UploadPolicy], orphans_at_once=1000)  # other tests have left files too
@@ -31,10 +31,10 @@ async def work(service, story) -> Work:
 # Windows
 
 
-async def test_the_coming_windows_are_published_once(story, work, session):
+async def test_the_coming_windows_are_published_once(driver, work, session):
     await jobs.publish_windows(work)
     await jobs.publish_windows(work)
-    announced = await story.announced(WindowPublished)
+    announced = await driver.announced(WindowPublished)
     assert [(one.opens_at, one.closes_at) for one in announced] == [
         (datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 8, tzinfo=UTC)),
         (datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 8, tzinfo=UTC)),
@@ -44,64 +44,64 @@ async def test_the_coming_windows_are_published_once(story, work, session):
     assert {(one.kind, one.actor) for one in decisions} == {("window_published", "mc-regs-2026.2")}
 
 
-async def test_a_month_later_one_more_window_is_published(story, work, session):
+async def test_a_month_later_one_more_window_is_published(driver, work, session):
     await jobs.publish_windows(work)
-    story.clock.at = datetime(2026, 12, 1, tzinfo=UTC)
+    driver.clock.at = datetime(2026, 12, 1, tzinfo=UTC)
     await jobs.publish_windows(work)
     periods = (await session.scalars(select(Window.period).order_by(Window.period))).all()
     assert periods == ["2026-11", "2026-12", "2027-01", "2027-02"]
 
 
-async def test_a_window_closed_early_is_not_published_again(story, work, session):
+async def test_a_window_closed_early_is_not_published_again(driver, work, session):
     await jobs.publish_windows(work)
     november = (await session.scalars(select(Window).where(Window.period == "2026-11"))).one()
-    await story.close(november.window_id)
+    await driver.close(november.window_id)
     await jobs.publish_windows(work)
     assert len((await session.scalars(select(Window))).all()) == 3
 
 
-async def test_a_closing_is_announced_once_and_after_its_grace(story, work):
-    window_id = await story.window(closes_at=story.closes, grace_seconds=60)
+async def test_a_closing_is_announced_once_and_after_its_grace(driver, work):
+    window_id = await driver.window(closes_at=driver.closes, grace_seconds=60)
     for at, times in [
-        (story.closes, 0),
-        (story.closes + timedelta(seconds=59, microseconds=999_999), 0),
-        (story.closes + timedelta(seconds=60), 1),
-        (story.closes + timedelta(days=1), 1),
+        (driver.closes, 0),
+        (driver.closes + timedelta(seconds=59, microseconds=999_999), 0),
+        (driver.closes + timedelta(seconds=60), 1),
+        (driver.closes + timedelta(days=1), 1),
     ]:
-        story.clock.at = at
+        driver.clock.at = at
         await jobs.announce_windows(work)
-        assert len(await story.announced(WindowClosed)) == times
-    [closed] = await story.announced(WindowClosed)
-    assert (closed.window_id, closed.closed_at) == (window_id, story.closes + timedelta(seconds=60))
+        assert len(await driver.announced(WindowClosed)) == times
+    [closed] = await driver.announced(WindowClosed)
+    assert (closed.window_id, closed.closed_at) == (window_id, driver.closes + timedelta(seconds=60))
 
 
-async def test_an_opening_is_announced_once_and_not_before_its_time(story, work):
-    opens_at = story.clock() + timedelta(days=1)
-    window_id = await story.window(opens_at=opens_at, closes_at=story.closes)
+async def test_an_opening_is_announced_once_and_not_before_its_time(driver, work):
+    opens_at = driver.clock() + timedelta(days=1)
+    window_id = await driver.window(opens_at=opens_at, closes_at=driver.closes)
     for at, times in [
         (opens_at - timedelta(microseconds=1), 0),
         (opens_at, 1),
         (opens_at + timedelta(hours=1), 1),
-        (story.closes + timedelta(days=1), 1),
+        (driver.closes + timedelta(days=1), 1),
     ]:
-        story.clock.at = at
+        driver.clock.at = at
         await jobs.announce_windows(work)
-        assert len(await story.announced(WindowOpened)) == times
-    [opened] = await story.announced(WindowOpened)
-    assert (opened.window_id, opened.opened_at, opened.closes_at) == (window_id, opens_at, story.closes)
+        assert len(await driver.announced(WindowOpened)) == times
+    [opened] = await driver.announced(WindowOpened)
+    assert (opened.window_id, opened.opened_at, opened.closes_at) == (window_id, opens_at, driver.closes)
 
 
-async def test_a_window_that_passed_while_nobody_looked_is_announced_whole_and_in_order(story, work):
-    await story.window(closes_at=story.closes)
-    story.clock.at = story.closes + timedelta(days=3)
+async def test_a_window_that_passed_while_nobody_looked_is_announced_whole_and_in_order(driver, work):
+    await driver.window(closes_at=driver.closes)
+    driver.clock.at = driver.closes + timedelta(days=3)
     await jobs.announce_windows(work)
     await jobs.announce_windows(work)
-    announced = await story.announced(WindowOpened, WindowClosed)
+    announced = await driver.announced(WindowOpened, WindowClosed)
     assert [type(one) for one in announced] == [WindowOpened, WindowClosed]
 
 
-async def test_a_window_that_cannot_be_announced_holds_up_no_other(story, work, session, monkeypatch):
-    bad, good = await story.window(), await story.window()
+async def test_a_window_that_cannot_be_announced_holds_up_no_other(driver, work, session, monkeypatch):
+    bad, good = await driver.window(), await driver.window()
     announce = jobs.windows.announce_opening
 
     async def but_not_that_one(session, window_id):
@@ -111,30 +111,30 @@ async def test_a_window_that_cannot_be_announced_holds_up_no_other(story, work, 
 
     monkeypatch.setattr(jobs.windows, "announce_opening", but_not_that_one)
     await jobs.announce_windows(work)
-    assert [one.window_id for one in await story.announced(WindowOpened)] == [good]
+    assert [one.window_id for one in await driver.announced(WindowOpened)] == [good]
     assert [(row.job, row.row_key) for row in await list_set_aside(session)] == [("announce_openings", str(bad))]
 
 
-async def test_a_window_closed_before_its_opening_was_announced_is_announced_whole(story, work):
-    window_id = await story.window()
-    await story.close(window_id)
+async def test_a_window_closed_before_its_opening_was_announced_is_announced_whole(driver, work):
+    window_id = await driver.window()
+    await driver.close(window_id)
     await jobs.announce_windows(work)
-    announced = await story.announced(WindowOpened, WindowClosed)
+    announced = await driver.announced(WindowOpened, WindowClosed)
     assert [type(one) for one in announced] == [WindowOpened, WindowClosed]
 
 
-async def test_of_windows_that_closed_before_openings_were_announced_nothing_is_said(story, work, session):
-    window_id = await story.window(closes_at=story.closes)
+async def test_of_windows_that_closed_before_openings_were_announced_nothing_is_said(driver, work, session):
+    window_id = await driver.window(closes_at=driver.closes)
     window = await session.get_one(Window, window_id)
-    window.closed_at = story.closes
+    window.closed_at = driver.closes
     await session.commit()
     await jobs.announce_windows(work)
-    assert await story.announced(WindowOpened, WindowClosed) == []
+    assert await driver.announced(WindowOpened, WindowClosed) == []
 
 
-async def test_replicas_at_once_announce_a_window_once(live, story_class, clock):
-    story = story_class(live, None, live.clock)
-    await story.window()
+async def test_replicas_at_once_announce_a_window_once(live, driver_class, clock):
+    driver = driver_class(live, None, live.clock)
+    await driver.window()
     live.clock.advance(days=30)
     work = Work(live.process.database, live.service.resources)
     await asyncio.gather(*(jobs.announce_windows(work) for _ in range(4)))
@@ -150,21 +150,21 @@ async def keys(storage: ObjectStorage) -> set[str]:
     return {stored.key async for page in storage.pages() for stored in page}
 
 
-async def test_files_no_submission_names_are_removed_when_they_are_old(story, work, session):
+async def test_files_no_submission_names_are_removed_when_they_are_old(driver, work, session):
     storage, age = work.resource(ObjectStorage), work.resource(UploadPolicy).orphan_age
-    await story.window()
-    enrolment = await story.enrol()
-    receipt = await story.receipt(enrolment, story.pdf("kept"))
+    await driver.window()
+    enrolment = await driver.enrol()
+    receipt = await driver.receipt(enrolment, driver.pdf("kept"))
     named = (await session.get(Submission, UUID(receipt["submission_id"]))).storage_key
-    assert (await story.submit(enrolment, story.pdf("kept"))).status_code == 200  # stored again, named by nobody
+    assert (await driver.submit(enrolment, driver.pdf("kept"))).status_code == 200  # stored again, named by nobody
     orphans = await keys(storage) - {named}
     assert orphans
 
-    story.clock.at = datetime.now(UTC) + age - timedelta(hours=1)  # the store has a clock of its own
+    driver.clock.at = datetime.now(UTC) + age - timedelta(hours=1)  # the store has a clock of its own
     await jobs.remove_orphans(work)
     assert orphans <= await keys(storage)
 
-    story.clock.at = datetime.now(UTC) + age + timedelta(hours=1)
+    driver.clock.at = datetime.now(UTC) + age + timedelta(hours=1)
     await jobs.remove_orphans(work)
     left = await keys(storage)
     assert named in left

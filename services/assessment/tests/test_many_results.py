@@ -20,20 +20,20 @@ BATCH, PASSES, FAILS = 3, 6, 2
 
 
 @pytest.fixture
-async def many(live, story_class, monkeypatch):
+async def many(live, driver_class, monkeypatch):
     """A window with eight marked results, on a database where commits are real; three are a batch."""
     monkeypatch.setattr(releases, "BATCH", BATCH)
     async with live.process.database.transaction() as session:
-        story = story_class(live, session, live.clock)
-        story.clock.at = story.opens + timedelta(days=2)
-        story.window_id = await story.window()
+        driver = driver_class(live, session, live.clock)
+        driver.clock.at = driver.opens + timedelta(days=2)
+        driver.window_id = await driver.window()
         receipts = [
-            await story.receipt(await story.enrol_live(), window_id=story.window_id) for _ in range(PASSES + FAILS)
+            await driver.receipt(await driver.enrol_live(), window_id=driver.window_id) for _ in range(PASSES + FAILS)
         ]
-        await story.close(story.window_id)
+        await driver.close(driver.window_id)
         for number, receipt in enumerate(receipts):
-            await story.mark(receipt["submission_id"], 60 if number < PASSES else 40)
-        yield story
+            await driver.mark(receipt["submission_id"], 60 if number < PASSES else 40)
+        yield driver
 
 
 @pytest.fixture
@@ -41,25 +41,25 @@ def work(live) -> Work:
     return Work(live.process.database, live.service.resources)
 
 
-async def announcements(story, *types) -> Counter:
+async def announcements(driver, *types) -> Counter:
     """How many events each transaction announced."""
-    async with story.service.process.database.transaction() as session:
+    async with driver.service.process.database.transaction() as session:
         rows = await session.execute(
             select(Outgoing.partition_key, text("xid::text")).where(Outgoing.type.in_([one.type for one in types]))
         )
         return Counter(xid for _, xid in rows)
 
 
-async def follow(story, work, answer, job) -> dict:
+async def follow(driver, work, answer, job) -> dict:
     """What has come of it once its job was done, from the address that the answer named."""
     assert answer.status_code == 202, answer.text
     assert answer.json()["state"] == "under_way"
     await job(work)
-    return (await reader(story, answer)).json()
+    return (await reader(driver, answer)).json()
 
 
-async def reader(story, answer):
-    return await story.examiner.get(answer.headers["location"])
+async def reader(driver, answer):
+    return await driver.examiner.get(answer.headers["location"])
 
 
 async def test_results_are_released_and_ratified_in_batches_and_announced_once(many, work):

@@ -36,36 +36,36 @@ class Case:
 
 
 @pytest.fixture
-def story(live, story_class):
-    story = story_class(live, None, live.clock)
-    story.clock.at = story.opens + timedelta(days=2)
-    return story
+def driver(live, driver_class):
+    driver = driver_class(live, None, live.clock)
+    driver.clock.at = driver.opens + timedelta(days=2)
+    return driver
 
 
-async def prepare(story) -> Case:
+async def prepare(driver) -> Case:
     learner = new_id()
     names = ("credited", "marked", "released", "accused", "studying")
-    enrolments = {name: await story.enrol_live(learner_id=learner) for name in names}
-    await story.attempt(enrolments["credited"], 70)
-    async with story.service.process.database.transaction() as session:
+    enrolments = {name: await driver.enrol_live(learner_id=learner) for name in names}
+    await driver.attempt(enrolments["credited"], 70)
+    async with driver.service.process.database.transaction() as session:
         credit = await session.scalar(select(Credit.credit_id))
-    story.clock.advance(minutes=1)
-    window = await story.window()
+    driver.clock.advance(minutes=1)
+    window = await driver.window()
     handed_in = {}
     for name in names[1:4]:
-        handed_in[name] = (await story.receipt(enrolments[name], window_id=window))["submission_id"]
-    await story.close(window)
+        handed_in[name] = (await driver.receipt(enrolments[name], window_id=window))["submission_id"]
+    await driver.close(window)
     for submission_id in handed_in.values():
-        assert (await story.mark(submission_id, 64)).status_code == 201
-    await story.examiner.post(f"/v1/submissions/{handed_in['released']}/release")
+        assert (await driver.mark(submission_id, 64)).status_code == 201
+    await driver.examiner.post(f"/v1/submissions/{handed_in['released']}/release")
     accusation = {"submission_id": handed_in["accused"], "reason_code": "plagiarism"}
-    case = (await story.examiner.post("/v1/misconduct-cases", json=accusation)).json()["case_id"]
-    opened = await story.window()
-    await story.receipt(enrolments["studying"], window_id=opened)
+    case = (await driver.examiner.post("/v1/misconduct-cases", json=accusation)).json()["case_id"]
+    opened = await driver.window()
+    await driver.receipt(enrolments["studying"], window_id=opened)
     return Case(window, credit, **handed_in, case=case, enrolments=enrolments, open=opened)
 
 
-async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superuser, story):  # noqa: C901 - a table
+async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superuser, driver):  # noqa: C901 - a table
     async def consume(event):
         async with live.process.database.transaction() as session:
             await inbox.receive(session, event)
@@ -79,38 +79,38 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
         return tell
 
     def chair(path, **body):
-        return lambda one: story.chair.post(path.format(**vars(one)), json=body)
+        return lambda one: driver.chair.post(path.format(**vars(one)), json=body)
 
     def examiner(path, **body):
-        return lambda one: story.examiner.post(path.format(**vars(one)), json=body)
+        return lambda one: driver.examiner.post(path.format(**vars(one)), json=body)
 
     def moderate(one):
-        return story.mark(one.marked, 48, story.chair, stage="moderation")
+        return driver.mark(one.marked, 48, driver.chair, stage="moderation")
 
     def cancel(name):
         def tell(one):
             return ended(
-                EnrolmentCancelled, name, course_id=one.enrolments[name].course_id, cancelled_at=story.clock()
+                EnrolmentCancelled, name, course_id=one.enrolments[name].course_id, cancelled_at=driver.clock()
             )(one)
 
         return tell
 
     def accuse(one):
         accusation = {"submission_id": one.released, "reason_code": "plagiarism"}
-        return story.examiner.post("/v1/misconduct-cases", json=accusation)
+        return driver.examiner.post("/v1/misconduct-cases", json=accusation)
 
     def erase(one):
         learner = one.enrolments["marked"].learner_id
-        return consume(LearnerAnonymised(learner_id=learner, anonymised_at=story.clock()))
+        return consume(LearnerAnonymised(learner_id=learner, anonymised_at=driver.clock()))
 
     decision = "/v1/misconduct-cases/{case}/decision"
     commands = {
-        "hand in": lambda one: story.submit(one.enrolments["studying"], b"%PDF-1.7\nanew", window_id=one.open),
+        "hand in": lambda one: driver.submit(one.enrolments["studying"], b"%PDF-1.7\nanew", window_id=one.open),
         "close window": examiner("/v1/windows/{open}/closing"),
         "moderate": moderate,
         "release one": examiner("/v1/submissions/{marked}/release"),
         "release window": examiner("/v1/windows/{window}/release"),
-        "board": lambda one: story.board(one.window),
+        "board": lambda one: driver.board(one.window),
         "accuse": accuse,
         "decide case": chair(decision, outcome="resubmit", minutes_reference="AP/3"),
         "drop case": chair(decision, outcome="no_case", minutes_reference="AP/3"),
@@ -118,9 +118,9 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
         "reinstate credit": chair("/v1/credits/{credit}/reinstatement", **APPEAL),
         "cancel the marked": cancel("marked"),
         "cancel the accused": cancel("accused"),
-        "suspend the released": ended(EnrolmentSuspended, "released", suspended_at=story.clock()),
+        "suspend the released": ended(EnrolmentSuspended, "released", suspended_at=driver.clock()),
         "erase": erase,
     }
-    case, busy = await prepare(story), frozenset({"results_busy"})
+    case, busy = await prepare(driver), frozenset({"results_busy"})
     counted = frozenset({"releases.expected", "boards.expected"})
     assert await Pairs(live, Base, superuser, case, commands, busy=busy, counted=counted).faults() == []

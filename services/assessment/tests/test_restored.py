@@ -16,19 +16,19 @@ from shared.messaging.tables import Installation
 LOST = LostCredit(new_id(), new_id(), new_id())
 
 
-async def accepted(story) -> None:
-    await story.session.execute(update(Installation).values(history_accepted_at=story.clock()))
+async def accepted(driver) -> None:
+    await driver.session.execute(update(Installation).values(history_accepted_at=driver.clock()))
 
 
-async def decide(story, credit=LOST, *, by=None, reason="misconduct", revoke=True):
-    return await lost_credit.decide(story.session, by or new_id(), credit, reason, "EB/9", revoke=revoke)
+async def decide(driver, credit=LOST, *, by=None, reason="misconduct", revoke=True):
+    return await lost_credit.decide(driver.session, by or new_id(), credit, reason, "EB/9", revoke=revoke)
 
 
-async def test_credit_that_only_the_others_know_is_revoked_and_given_back_by_a_boards_minutes(story):
-    await accepted(story)
-    await decide(story)
-    await decide(story, reason="appeal", revoke=False)
-    taken, back = await story.announced(CreditRevoked, CreditReinstated)
+async def test_credit_that_only_the_others_know_is_revoked_and_given_back_by_a_boards_minutes(driver):
+    await accepted(driver)
+    await decide(driver)
+    await decide(driver, reason="appeal", revoke=False)
+    taken, back = await driver.announced(CreditRevoked, CreditReinstated)
     for word in (taken, back):
         assert (word.credit_id, word.learner_id, word.enrolment_id) == (
             LOST.credit_id,
@@ -39,20 +39,20 @@ async def test_credit_that_only_the_others_know_is_revoked_and_given_back_by_a_b
     assert 1_000_000 < taken.revision < back.revision, "later than what was decided and is lost"
 
 
-async def test_who_may_not_decide_so(story):
+async def test_who_may_not_decide_so(driver):
     with pytest.raises(NoHistoryLost):
-        await decide(story)
-    await accepted(story)
+        await decide(driver)
+    await accepted(driver)
     with pytest.raises(OwnWork):
-        await decide(story, by=LOST.learner_id)
+        await decide(driver, by=LOST.learner_id)
     with pytest.raises(UnknownReason):
-        await decide(story, reason="spite")
-    enrolment = await story.enrol(story.course())
-    await story.attempt(enrolment, 70)
-    [here] = await story.announced(CreditAwarded)
+        await decide(driver, reason="spite")
+    enrolment = await driver.enrol(driver.course())
+    await driver.attempt(enrolment, 70)
+    [here] = await driver.announced(CreditAwarded)
     with pytest.raises(CreditIsHere):
-        await decide(story, LostCredit(here.credit_id, here.learner_id, here.enrolment_id))
-    assert await story.announced(CreditRevoked) == []
+        await decide(driver, LostCredit(here.credit_id, here.learner_id, here.enrolment_id))
+    assert await driver.announced(CreditRevoked) == []
 
 
 def test_it_is_asked_for_at_the_command_line():

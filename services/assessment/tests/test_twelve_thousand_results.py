@@ -42,21 +42,21 @@ ALIKE = """
 
 
 @pytest.fixture
-async def marked(live, story_class):
+async def marked(live, driver_class):
     """A window in which that many results wait to be released."""
     async with live.process.database.transaction() as session:
-        story = story_class(live, session, live.clock)
-        story.clock.at = story.opens + timedelta(days=2)
-        story.window_id = await story.window()
-        receipt = await story.receipt(await story.enrol_live(), window_id=story.window_id)
-        await story.close(story.window_id)
-        assert (await story.mark(receipt["submission_id"], 60)).status_code == 201
+        driver = driver_class(live, session, live.clock)
+        driver.clock.at = driver.opens + timedelta(days=2)
+        driver.window_id = await driver.window()
+        receipt = await driver.receipt(await driver.enrol_live(), window_id=driver.window_id)
+        await driver.close(driver.window_id)
+        assert (await driver.mark(receipt["submission_id"], 60)).status_code == 201
     async with live.process.database.transaction() as session:
         for statement in ALIKE.split(";"):
             await session.execute(text(statement.replace(":results", str(RESULTS))))
     async with live.process.database.transaction() as session:
         await session.execute(text("analyze"))
-    return story
+    return driver
 
 
 class Seen:
@@ -106,9 +106,9 @@ def count_peak_anew() -> int:
     return memory("VmRSS")
 
 
-async def batches(story, *types) -> Counter:
+async def batches(driver, *types) -> Counter:
     """How many events each transaction announced."""
-    async with story.service.process.database.transaction() as session:
+    async with driver.service.process.database.transaction() as session:
         rows = await session.execute(
             select(text("xid::text")).select_from(Outgoing).where(Outgoing.type.in_([one.type for one in types]))
         )

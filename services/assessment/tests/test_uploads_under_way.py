@@ -31,76 +31,76 @@ def storing(service, monkeypatch):
     return meanwhile
 
 
-async def test_a_file_that_came_in_time_is_not_overtaken_by_the_mark_of_the_one_it_replaces(story, storing):
-    enrolment = await story.enrol()
-    await story.window(closes_at=story.closes)
-    first = await story.receipt(enrolment)
-    story.clock.at = story.closes - timedelta(seconds=0.3)
+async def test_a_file_that_came_in_time_is_not_overtaken_by_the_mark_of_the_one_it_replaces(driver, storing):
+    enrolment = await driver.enrol()
+    await driver.window(closes_at=driver.closes)
+    first = await driver.receipt(enrolment)
+    driver.clock.at = driver.closes - timedelta(seconds=0.3)
 
     async def mark():
-        story.clock.at = story.closes + timedelta(seconds=2)
-        refused = await story.mark(first["submission_id"], 60)
-        story.refused(refused, 409, "file_on_its_way")
+        driver.clock.at = driver.closes + timedelta(seconds=2)
+        refused = await driver.mark(first["submission_id"], 60)
+        driver.refused(refused, 409, "file_on_its_way")
         assert refused.headers["retry-after"]
 
     storing.append(mark)
-    second = await story.receipt(enrolment)
+    second = await driver.receipt(enrolment)
     assert second["state"] == "current"
-    story.refused(await story.mark(first["submission_id"], 60), 409, "submission_superseded")
-    assert (await story.mark(second["submission_id"], 60)).status_code == 201
+    driver.refused(await driver.mark(first["submission_id"], 60), 409, "submission_superseded")
+    assert (await driver.mark(second["submission_id"], 60)).status_code == 201
 
 
-async def test_a_window_is_not_announced_closed_before_a_file_that_came_in_time(story, service, storing):
-    await story.window(closes_at=story.closes)
-    story.clock.at = story.closes - timedelta(seconds=0.3)
+async def test_a_window_is_not_announced_closed_before_a_file_that_came_in_time(driver, service, storing):
+    await driver.window(closes_at=driver.closes)
+    driver.clock.at = driver.closes - timedelta(seconds=0.3)
     announce = partial(jobs.announce_windows, Work(service.process.database, {}))
 
     async def close():
-        story.clock.at = story.closes + timedelta(seconds=2)
+        driver.clock.at = driver.closes + timedelta(seconds=2)
         await announce()
-        assert await story.announced(WindowClosed) == []
+        assert await driver.announced(WindowClosed) == []
 
     storing.append(close)
-    await story.receipt(await story.enrol())
+    await driver.receipt(await driver.enrol())
     await announce()
-    kinds = [type(one) for one in await story.announced(SubmissionReceived, WindowClosed)]
+    kinds = [type(one) for one in await driver.announced(SubmissionReceived, WindowClosed)]
     assert kinds == [SubmissionReceived, WindowClosed]
 
 
 @pytest.mark.parametrize("how", ["refused", "late", "same", "given_up", "crash"])
-async def test_nobody_waits_for_a_file_that_comes_no_more(story, storing, session, how):
-    enrolment = await story.enrol()
-    await story.window(closes_at=story.closes)
-    content = story.pdf("work")
-    first = await story.receipt(enrolment, content)
+async def test_nobody_waits_for_a_file_that_comes_no_more(driver, storing, session, how):
+    enrolment = await driver.enrol()
+    await driver.window(closes_at=driver.closes)
+    content = driver.pdf("work")
+    first = await driver.receipt(enrolment, content)
     if how == "refused":
-        story.refused(await story.submit(enrolment, b"no pdf"), 415, "file_not_as_named")
+        driver.refused(await driver.submit(enrolment, b"no pdf"), 415, "file_not_as_named")
     elif how == "late":
-        late = await story.submit(enrolment, story.uploading(story.pdf(), story.closes, b"late"))
-        story.refused(late, 409, "window_closed")
+        late = await driver.submit(enrolment, driver.uploading(driver.pdf(), driver.closes, b"late"))
+        driver.refused(late, 409, "window_closed")
     elif how == "given_up":
         storing.append(partial(asyncio.sleep, 5))
-        given_up = await story.learner(enrolment).put(
+        given_up = await driver.learner(enrolment).put(
             f"/v1/assessments/{enrolment.enrolment_id}/submission",
             params={"filename": "report.pdf"},
-            content=story.pdf(),
+            content=driver.pdf(),
             headers={"X-Request-Timeout-Ms": "500"},
         )
-        story.refused(given_up, 504, "deadline_exceeded")
+        driver.refused(given_up, 504, "deadline_exceeded")
     elif how == "same":
-        assert (await story.submit(enrolment, content)).status_code == 200
+        assert (await driver.submit(enrolment, content)).status_code == 200
     else:
         begun = UploadUnderWay(
             upload_id=new_id(),
             enrolment_id=enrolment.enrolment_id,
             window_id=UUID(first["window_id"]),
-            ends_by=story.closes + timedelta(minutes=5),
+            ends_by=driver.closes + timedelta(minutes=5),
         )
         session.add(begun)
         await session.commit()
-        story.clock.at = story.closes
-        story.refused(await story.mark(first["submission_id"], 60), 409, "file_on_its_way")
-    story.clock.at = story.closes + timedelta(minutes=5, seconds=1 if how == "crash" else -299)
-    assert (await story.mark(first["submission_id"], 60)).status_code == 201
+        driver.clock.at = driver.closes
+        driver.refused(await driver.mark(first["submission_id"], 60), 409, "file_on_its_way")
+    driver.clock.at = driver.closes + timedelta(minutes=5, seconds=1 if how == "crash" else -299)
+    assert (await driver.mark(first["submission_id"], 60)).status_code == 201
     left = (await session.scalars(select(UploadUnderWay))).all()
     assert len(left) == (1 if how == "crash" else 0)

@@ -282,7 +282,7 @@ async def test_subjects_and_institutions_are_listed_page_by_page(editor, anyone)
 
 
 @pytest.fixture
-async def shop(live: ServiceUnderTest) -> AsyncIterator[ServiceUnderTest]:
+async def listening(live: ServiceUnderTest) -> AsyncIterator[ServiceUnderTest]:
     """The service with real commits, listening for changes."""
     async with asyncio.TaskGroup() as group:
         assert live.service.also is not None
@@ -315,9 +315,9 @@ class Reads:
 PATHS = ("/v1/courses/causal-inference", "/v1/courses?limit=5")
 
 
-async def test_a_repeated_read_is_answered_from_memory_until_something_changes(shop, monkeypatch) -> None:
+async def test_a_repeated_read_is_answered_from_memory_until_something_changes(listening, monkeypatch) -> None:
     reads = Reads(monkeypatch)
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+    async with listening.client("catalogue_editor") as editor, listening.client() as anyone:
         await open_references(editor)
         made = await publish(editor)
         await asyncio.sleep(0.2)  # the notification of the publication
@@ -341,17 +341,17 @@ async def test_a_repeated_read_is_answered_from_memory_until_something_changes(s
                 pytest.fail("the change was never seen")
 
 
-async def test_who_writes_reads_it_at_once(shop) -> None:
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+async def test_who_writes_reads_it_at_once(listening) -> None:
+    async with listening.client("catalogue_editor") as editor, listening.client() as anyone:
         await open_references(editor)
         for count in range(5):
             assert (await anyone.get("/v1/courses")).json()["total"] == count
             await publish(editor, f"course-{count}")
 
 
-async def test_who_is_refused_empties_nobodys_memory(shop, monkeypatch) -> None:
+async def test_who_is_refused_empties_nobodys_memory(listening, monkeypatch) -> None:
     reads = Reads(monkeypatch)
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+    async with listening.client("catalogue_editor") as editor, listening.client() as anyone:
         await open_references(editor)
         await publish(editor)
         await asyncio.sleep(0.2)  # the notification of the publication
@@ -361,8 +361,8 @@ async def test_who_is_refused_empties_nobodys_memory(shop, monkeypatch) -> None:
     assert reads.count == 1
 
 
-async def test_memory_ends_where_the_next_price_begins(shop) -> None:
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+async def test_memory_ends_where_the_next_price_begins(listening) -> None:
+    async with listening.client("catalogue_editor") as editor, listening.client() as anyone:
         await open_references(editor)
         made = await publish(editor)
         price = {"amount_minor": 1, "currency": "GBP", "valid_from": "2026-11-23T12:00:10Z"}
@@ -370,13 +370,13 @@ async def test_memory_ends_where_the_next_price_begins(shop) -> None:
         await asyncio.sleep(0.2)
         amounts = []
         for seconds in (0, 9, 1, 1):
-            shop.clock.advance(seconds=seconds)
+            listening.clock.advance(seconds=seconds)
             amounts.append((await anyone.get(PATHS[0])).json()["price"]["amount_minor"])
         assert amounts == [49500, 49500, 1, 1]
 
 
-async def test_who_sends_a_token_has_it_checked(shop) -> None:
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone:
+async def test_who_sends_a_token_has_it_checked(listening) -> None:
+    async with listening.client("catalogue_editor") as editor, listening.client() as anyone:
         await open_references(editor)
         await publish(editor)
         await asyncio.sleep(0.2)
@@ -390,13 +390,17 @@ async def test_who_sends_a_token_has_it_checked(shop) -> None:
     "path",
     [PATHS[0], "/v1/courses", "/v1/courses?limit=1", "/v1/courses?limit=x&limit=2&from=a%20letter", "/v1/courses?q="],
 )
-async def test_the_front_answers_as_the_route_does(shop, path) -> None:
-    async with shop.client("catalogue_editor") as editor, shop.client() as anyone, shop.client("learner") as learner:
+async def test_the_front_answers_as_the_route_does(listening, path) -> None:
+    async with (
+        listening.client("catalogue_editor") as editor,
+        listening.client() as anyone,
+        listening.client("learner") as learner,
+    ):
         await open_references(editor)
         for count in range(3):
             await publish(editor, "causal-inference" if count == 0 else f"course-{count}")
         before, from_route = await anyone.get(path), await learner.get(path)  # a token takes the ordinary path
-        shop.service.resources[ResponseCache].forget()
+        listening.service.resources[ResponseCache].forget()
         from_database, from_memory = await anyone.get(path), await anyone.get(path)
         answers = [before, from_route, from_database, from_memory]
         assert {(one.status_code, one.content, one.headers["etag"]) for one in answers} == {
@@ -405,8 +409,8 @@ async def test_the_front_answers_as_the_route_does(shop, path) -> None:
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "x", "", "1.5", "1e2"])
-async def test_a_limit_that_is_none_is_refused_by_the_route(shop, limit) -> None:
-    async with shop.client() as anyone:
+async def test_a_limit_that_is_none_is_refused_by_the_route(listening, limit) -> None:
+    async with listening.client() as anyone:
         refused = await anyone.get(f"/v1/courses?limit={limit}")
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
@@ -416,8 +420,8 @@ def test_the_front_knows_everything_that_narrows_a_list(service) -> None:
     assert {one["name"] for one in parameters if one["in"] == "query"} == cached_reads.NARROWS | {"limit"}
 
 
-async def test_what_the_front_cannot_answer_the_route_refuses(shop, monkeypatch) -> None:
-    async with shop.client() as anyone:
+async def test_what_the_front_cannot_answer_the_route_refuses(listening, monkeypatch) -> None:
+    async with listening.client() as anyone:
         unknown = await anyone.get("/v1/courses/there-is-none")
         assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
         away = AsyncMock(side_effect=OSError("the database is away"))

@@ -90,7 +90,7 @@ def course(**changes) -> CoursePublished:
 
 
 @dataclass
-class Story:
+class EnrolmentDriver:
     """One learner, and what the other services announce about them."""
 
     service: ServiceUnderTest
@@ -322,8 +322,8 @@ class Story:
 
 
 @pytest.fixture
-async def story(service, session, clock) -> Story:
-    return Story(service, session)
+async def driver(service, session, clock) -> EnrolmentDriver:
+    return EnrolmentDriver(service, session)
 
 
 @pytest.fixture
@@ -332,18 +332,18 @@ def work(service) -> Work:
 
 
 @pytest.fixture
-def new_story(service):
+def new_driver(service):
     """For tests that open transactions of their own."""
-    return lambda session: Story(service, session)
+    return lambda session: EnrolmentDriver(service, session)
 
 
 class Lived:
-    """A registered learner, each step of whose story is committed: for what runs beside it."""
+    """A registered learner, each step of whom is committed: for what runs beside it."""
 
     course = staticmethod(course)
 
-    def __init__(self, live: ServiceUnderTest, story: "Story") -> None:
-        self.live, self.story = live, story
+    def __init__(self, live: ServiceUnderTest, driver: "EnrolmentDriver") -> None:
+        self.live, self.driver = live, driver
 
     async def consume(self, *events: Event) -> None:
         async with self.live.process.database.transaction() as session:
@@ -358,6 +358,6 @@ class Lived:
 @pytest.fixture
 async def lived(live):
     async with live.process.database.transaction() as session:
-        story = Story(live, session, new_id())
-        await story.register()
-    return Lived(live, story)
+        driver = EnrolmentDriver(live, session, new_id())
+        await driver.register()
+    return Lived(live, driver)

@@ -16,7 +16,7 @@ from shared.migrate import migrate
 from shared.process import Process
 
 
-async def test_it_starts_consumes_answers_and_stops(make_database, new_story):
+async def test_it_starts_consumes_answers_and_stops(make_database, new_driver):
     url = await make_database(f"app_{new_id().hex[-12:]}")
     settings = Settings(database_url=url, feed_secret=SecretStr("test"), host="127.0.0.1", port=ports.suggest(1))
     service = build(settings)
@@ -33,18 +33,18 @@ async def test_it_starts_consumes_answers_and_stops(make_database, new_story):
             assert (await client.get("/v1/declarations/current")).status_code == 200
             assert (await client.get("/v1/study-record")).status_code == 401
         async with process.database.transaction() as session:
-            story = new_story(session)
-            story.service = process
-            await story.register()
-            offered = await story.offer()
-        paid = story.payment(offered)
+            driver = new_driver(session)
+            driver.service = process
+            await driver.register()
+            offered = await driver.offer()
+        paid = driver.payment(offered)
         body = envelope(
             paid, id=new_id(), time=paid.confirmed_at, traceparent=None, request_id=None, causation=None
         ).encode()
         assert await bus.send([Envelope(id="1", type=paid.type, body=body, has_consumers=True)] * 2) == [None, None]
         async with process.database.transaction() as session:
-            story.session = session
-            assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+            driver.session = session
+            assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "active"
     finally:
         stop.set()
         await asyncio.wait_for(running, 30)

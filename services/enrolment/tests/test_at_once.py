@@ -26,7 +26,7 @@ async def test_two_registrations_at_once_make_one_learner(live):
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409]
 
 
-async def test_a_registration_that_waits_longer_than_its_caller_is_ended_and_can_be_sent_again(live, new_story):
+async def test_a_registration_that_waits_longer_than_its_caller_is_ended_and_can_be_sent_again(live, new_driver):
     learner_id, key = new_id(), {"Idempotency-Key": "register"}
     async with live.client("learner", id=learner_id) as client:
         async with live.process.database.transaction() as other:
@@ -40,14 +40,14 @@ async def test_a_registration_that_waits_longer_than_its_caller_is_ended_and_can
     assert live.process.database.web.pool.checkedout() == 0
 
 
-async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story):
+async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_driver):
     """Two orders, each delivered to two consumers at once."""
     async with live.process.database.transaction() as session:
-        story = new_story(session)
-        story.service = live
-        await story.register()
-        offered = await story.offer()
-    payments = [story.payment(offered), story.payment(offered)]
+        driver = new_driver(session)
+        driver.service = live
+        await driver.register()
+        offered = await driver.offer()
+    payments = [driver.payment(offered), driver.payment(offered)]
 
     async def consume(paid):
         async with live.process.database.transaction() as session:
@@ -58,20 +58,20 @@ async def test_payments_of_one_course_at_once_make_one_enrolment(live, new_story
     await settle_waiting_lines(Work(live.process.database, {}))
 
     async with live.process.database.transaction() as session:
-        story.session = session
+        driver.session = session
         assert await session.scalar(select(func.count()).select_from(Enrolment)) == 1
-        assert len(await story.announced(EnrolmentActivated)) == 1
-        record = await queries.read_study_record(session, story.learner_id)
+        assert len(await driver.announced(EnrolmentActivated)) == 1
+        record = await queries.read_study_record(session, driver.learner_id)
         assert [one.reason_code for one in record.not_activated] == ["already_enrolled"]
 
 
-async def test_registering_while_a_payment_is_being_handled_activates_it(live, new_story):
+async def test_registering_while_a_payment_is_being_handled_activates_it(live, new_driver):
     async with live.process.database.transaction() as session:
-        story = new_story(session)
-        story.service = live
-        offered = await story.offer()
-    paid = story.payment(offered)
-    async with live.client("learner", id=story.learner_id) as client:
+        driver = new_driver(session)
+        driver.service = live
+        offered = await driver.offer()
+    paid = driver.payment(offered)
+    async with live.client("learner", id=driver.learner_id) as client:
         async with live.process.database.transaction() as session:
             await live.service.inbox.receive(session, paid)
             registering = asyncio.create_task(client.post("/v1/learners", json=FORM))
@@ -82,37 +82,37 @@ async def test_registering_while_a_payment_is_being_handled_activates_it(live, n
     assert enrolment["status"] == "active"
 
 
-async def test_a_refund_and_a_withdrawal_at_once_cancel_once(live, new_story):
+async def test_a_refund_and_a_withdrawal_at_once_cancel_once(live, new_driver):
     async with live.process.database.transaction() as session:
-        story = new_story(session)
-        story.service = live
-        await story.register()
-        paid = story.payment(await story.offer())
-        await story.consume(paid)
-        enrolment = await story.enrolment(paid.lines[0].order_line_id)
+        driver = new_driver(session)
+        driver.service = live
+        await driver.register()
+        paid = driver.payment(await driver.offer())
+        await driver.consume(paid)
+        enrolment = await driver.enrolment(paid.lines[0].order_line_id)
 
     async def refund():
         async with live.process.database.transaction() as session:
-            await live.service.inbox.receive(session, story.refund(paid, at=paid.confirmed_at + timedelta(hours=1)))
+            await live.service.inbox.receive(session, driver.refund(paid, at=paid.confirmed_at + timedelta(hours=1)))
 
-    async with live.client("learner", id=story.learner_id) as client:
+    async with live.client("learner", id=driver.learner_id) as client:
         path = f"/v1/enrolments/{enrolment.enrolment_id}/withdrawal"
         *answers, _ = await asyncio.gather(client.post(path), client.post(path), refund())
     assert {answer.status_code for answer in answers} <= {201, 409}
     assert [answer.status_code for answer in answers].count(201) <= 1
     async with live.process.database.transaction() as session:
-        story.session = session
-        assert len(await story.announced(EnrolmentCancelled)) == 1
-        await story.assert_record_stands()
+        driver.session = session
+        assert len(await driver.announced(EnrolmentCancelled)) == 1
+        await driver.assert_record_stands()
 
 
-async def test_finishing_a_unit_many_times_at_once_is_one_step(live, new_story):
+async def test_finishing_a_unit_many_times_at_once_is_one_step(live, new_driver):
     async with live.process.database.transaction() as session:
-        story = new_story(session)
-        story.service = live
-        await story.register()
-        [enrolment] = await story.buy(await story.offer(units=2))
-    async with live.client("learner", id=story.learner_id) as client:
+        driver = new_driver(session)
+        driver.service = live
+        await driver.register()
+        [enrolment] = await driver.buy(await driver.offer(units=2))
+    async with live.client("learner", id=driver.learner_id) as client:
         base = f"/v1/enrolments/{enrolment.enrolment_id}/units"
         unit = (await client.get(base)).json()["items"][0]["unit_id"]
         steps = ["started", "finished"] * 3

@@ -19,8 +19,8 @@ CODES = "/v1/learners/me/contact-email/codes"
 
 
 @pytest.fixture
-async def learner(service, story):
-    async with service.client("learner", id=story.learner_id) as client:
+async def learner(service, driver):
+    async with service.client("learner", id=driver.learner_id) as client:
         await client.post("/v1/learners", json=FORM)
         yield client
 
@@ -33,20 +33,22 @@ async def confirm(learner, code):
     return await learner.put("/v1/learners/me/contact-email", json={"code": code})
 
 
-async def test_another_address_moves_nothing_before_it_is_confirmed(service, story, learner):
+async def test_another_address_moves_nothing_before_it_is_confirmed(service, driver, learner):
     asked = (await ask(learner)).json()
     assert (asked["contact_email"], asked["unconfirmed_contact_email"]) == (FORM["contact_email"], NEW)
-    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [driver.learner_id])
     assert (entry.contact_email, entry.contact_version) == (FORM["contact_email"], 1)
-    assert await story.announced(LearnerContactChanged) == []
+    assert await driver.announced(LearnerContactChanged) == []
 
-    confirmed = (await confirm(learner, await story.code())).json()
+    confirmed = (await confirm(learner, await driver.code())).json()
     assert (confirmed["contact_email"], confirmed["unconfirmed_contact_email"]) == (NEW, None)
-    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
+    [entry] = await directory(service).read(PersonEntry, [driver.learner_id])
     assert (entry.contact_email, entry.contact_version) == (NEW, 2)
-    [changed] = await story.announced(LearnerContactChanged)
+    [changed] = await driver.announced(LearnerContactChanged)
     assert changed.contact_version == 2
-    emails = await story.session.execute(select(QueuedEmail.kind, QueuedEmail.recipient).order_by(QueuedEmail.email_id))
+    emails = await driver.session.execute(
+        select(QueuedEmail.kind, QueuedEmail.recipient).order_by(QueuedEmail.email_id)
+    )
     assert [tuple(row) for row in emails] == [
         ("confirm_contact", FIRST),
         ("confirm_contact", NEW),
@@ -54,35 +56,35 @@ async def test_another_address_moves_nothing_before_it_is_confirmed(service, sto
     ]
 
 
-async def test_only_the_code_that_was_sent_confirms_and_only_once(story, learner):
-    assert (await confirm(learner, await story.code())).status_code == 200
+async def test_only_the_code_that_was_sent_confirms_and_only_once(driver, learner):
+    assert (await confirm(learner, await driver.code())).status_code == 200
     refused(await confirm(learner, "AAAAA-AAAAA"), 409, "no_address_to_confirm")
     await ask(learner, "first@example.org")
-    former = await story.code()
+    former = await driver.code()
     await ask(learner)
     for wrong in (former, "AAAAA-AAAAA", "-", "é"):
         refused(await confirm(learner, wrong), 403, "wrong_confirmation_code")
-    code = await story.code()
+    code = await driver.code()
     typed = code.replace("-", " ").lower().replace("0", "o").replace("1", "l")
     assert (await confirm(learner, typed)).json()["contact_email"] == NEW
     refused(await confirm(learner, code), 409, "no_address_to_confirm")
 
 
-async def test_a_code_holds_for_a_day(story, learner, clock):
+async def test_a_code_holds_for_a_day(driver, learner, clock):
     await ask(learner)
-    code = await story.code()
+    code = await driver.code()
     clock.advance(hours=24)
     refused(await confirm(learner, code), 409, "no_address_to_confirm")
 
 
-async def test_the_address_in_use_gives_the_other_up(story, learner):
+async def test_the_address_in_use_gives_the_other_up(driver, learner):
     await ask(learner)
-    code = await story.code()
+    code = await driver.code()
     assert (await ask(learner, FORM["contact_email"])).json()["unconfirmed_contact_email"] is None
     refused(await confirm(learner, code), 409, "no_address_to_confirm")
 
 
-async def test_a_stranger_is_not_flooded_with_codes(story, learner, clock):
+async def test_a_stranger_is_not_flooded_with_codes(driver, learner, clock):
     for n in range(4):  # the first code was sent at registration
         assert (await ask(learner, f"stranger{n}@example.org")).status_code == 200
     answer = await ask(learner, "stranger5@example.org")
@@ -93,15 +95,15 @@ async def test_a_stranger_is_not_flooded_with_codes(story, learner, clock):
     assert (await ask(learner, "stranger5@example.org")).status_code == 200
 
 
-async def test_of_the_code_a_keyed_digest_is_kept_and_nothing_after_erasure(service, story, learner):
+async def test_of_the_code_a_keyed_digest_is_kept_and_nothing_after_erasure(service, driver, learner):
     await ask(learner, "given.up@example.org")
     await ask(learner)
-    code = (await story.code()).replace("-", "")
-    kept = await story.session.scalar(text("select to_jsonb(c)::text from contact_changes c"))
+    code = (await driver.code()).replace("-", "")
+    kept = await driver.session.scalar(text("select to_jsonb(c)::text from contact_changes c"))
     assert code not in kept
-    await anonymise(service, story.learner_id)
-    assert await story.session.scalar(text("select count(*) from contact_changes")) == 0
-    assert list(await story.session.scalars(select(QueuedEmail.recipient))) == []
+    await anonymise(service, driver.learner_id)
+    assert await driver.session.scalar(text("select count(*) from contact_changes")) == 0
+    assert list(await driver.session.scalars(select(QueuedEmail.recipient))) == []
 
 
 async def test_who_is_no_learner_confirms_nothing(service, session):
@@ -124,57 +126,57 @@ def shown(answer):
     return content["contact_email"], content["email_confirmed"], content["unconfirmed_contact_email"]
 
 
-async def test_the_first_address_is_unconfirmed_until_its_code_comes_back(service, story, learner):
+async def test_the_first_address_is_unconfirmed_until_its_code_comes_back(service, driver, learner):
     assert shown(await learner.get("/v1/learners/me")) == (FIRST, False, FIRST)
-    assert await entry_of(service, story.learner_id) == (FIRST, False, 1)
-    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
-    assert await entry_of(service, story.learner_id) == (FIRST, True, 2)
-    [announced] = await story.announced(LearnerContactChanged)
+    assert await entry_of(service, driver.learner_id) == (FIRST, False, 1)
+    assert shown(await confirm(learner, await driver.code())) == (FIRST, True, None)
+    assert await entry_of(service, driver.learner_id) == (FIRST, True, 2)
+    [announced] = await driver.announced(LearnerContactChanged)
     assert announced.contact_version == 2
-    kinds = await story.session.scalars(select(QueuedEmail.kind))
+    kinds = await driver.session.scalars(select(QueuedEmail.kind))
     assert list(kinds) == ["confirm_contact"]  # nobody moved
     refused(await learner.post(CODES), 409, "no_address_to_confirm")
 
 
-async def test_another_code_is_sent_and_the_former_one_ends(story, learner, clock):
-    former = await story.code()
+async def test_another_code_is_sent_and_the_former_one_ends(driver, learner, clock):
+    former = await driver.code()
     clock.advance(hours=24)
     refused(await confirm(learner, former), 409, "no_address_to_confirm")
     answer = await learner.post(CODES)
     assert (answer.status_code, answer.content) == (204, b"")
     refused(await confirm(learner, former), 403, "wrong_confirmation_code")
-    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+    assert shown(await confirm(learner, await driver.code())) == (FIRST, True, None)
 
 
-async def test_who_changes_before_confirming_confirms_the_new_address(service, story, learner):
-    first_code = await story.code()
+async def test_who_changes_before_confirming_confirms_the_new_address(service, driver, learner):
+    first_code = await driver.code()
     assert shown(await ask(learner)) == (FIRST, False, NEW)
     refused(await confirm(learner, first_code), 403, "wrong_confirmation_code")
     await learner.post(CODES)  # goes to the one that waits
     assert (
-        await story.session.scalar(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id.desc()).limit(1)) == NEW
+        await driver.session.scalar(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id.desc()).limit(1)) == NEW
     )
-    assert shown(await confirm(learner, await story.code())) == (NEW, True, None)
-    assert await entry_of(service, story.learner_id) == (NEW, True, 2)
+    assert shown(await confirm(learner, await driver.code())) == (NEW, True, None)
+    assert await entry_of(service, driver.learner_id) == (NEW, True, 2)
 
 
-async def test_who_gives_the_new_address_up_confirms_the_first(story, learner):
+async def test_who_gives_the_new_address_up_confirms_the_first(driver, learner):
     await ask(learner)
     assert shown(await ask(learner, FIRST)) == (FIRST, False, None)
     assert shown(await ask(learner, FIRST)) == (FIRST, False, None)  # keeping it sends nothing
     await learner.post(CODES)
-    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
-    recipients = await story.session.scalars(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id))
+    assert shown(await confirm(learner, await driver.code())) == (FIRST, True, None)
+    recipients = await driver.session.scalars(select(QueuedEmail.recipient).order_by(QueuedEmail.email_id))
     assert list(recipients) == [FIRST, NEW, FIRST]
 
 
-async def test_a_code_is_tried_ten_times(story, learner):
-    code = await story.code()
+async def test_a_code_is_tried_ten_times(driver, learner):
+    code = await driver.code()
     for _ in range(10):
         refused(await confirm(learner, "AAAAA-AAAAA"), 403, "wrong_confirmation_code")
     refused(await confirm(learner, code), 409, "no_address_to_confirm")
     await learner.post(CODES)
-    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+    assert shown(await confirm(learner, await driver.code())) == (FIRST, True, None)
 
 
 async def test_the_tries_are_kept_though_they_are_refused(live):
@@ -187,15 +189,15 @@ async def test_the_tries_are_kept_though_they_are_refused(live):
         assert await session.scalar(select(ContactChange.tries)) == 2
 
 
-async def test_a_learner_who_registered_with_the_previous_release_has_a_code_sent(story, learner):
-    await story.session.execute(text("delete from contact_changes"))
+async def test_a_learner_who_registered_with_the_previous_release_has_a_code_sent(driver, learner):
+    await driver.session.execute(text("delete from contact_changes"))
     assert shown(await learner.get("/v1/learners/me")) == (FIRST, False, None)
     assert (await learner.post(CODES)).status_code == 204
-    assert shown(await confirm(learner, await story.code())) == (FIRST, True, None)
+    assert shown(await confirm(learner, await driver.code())) == (FIRST, True, None)
 
 
-async def test_the_anonymised_confirm_nothing(service, story, learner):
-    code = await story.code()
-    await anonymise(service, story.learner_id)
+async def test_the_anonymised_confirm_nothing(service, driver, learner):
+    code = await driver.code()
+    await anonymise(service, driver.learner_id)
     refused(await confirm(learner, code), 404, "not_registered")
     refused(await learner.post(CODES), 404, "not_registered")

@@ -27,248 +27,248 @@ from shared.ids import new_id
 from shared.messaging.message import envelope, read
 
 
-async def test_a_paid_line_becomes_an_active_enrolment_under_the_regulations_of_the_payment(story, clock):
-    await story.register()
-    offered = await story.offer()
-    paid = story.payment(offered)
+async def test_a_paid_line_becomes_an_active_enrolment_under_the_regulations_of_the_payment(driver, clock):
+    await driver.register()
+    offered = await driver.offer()
+    paid = driver.payment(offered)
 
-    await story.consume(paid)
+    await driver.consume(paid)
 
-    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+    enrolment = await driver.enrolment(paid.lines[0].order_line_id)
     assert (enrolment.status, enrolment.sequence, enrolment.regulations_version) == ("active", 1, "mc-regs-2026.2")
-    [activated] = await story.announced(EnrolmentActivated)
+    [activated] = await driver.announced(EnrolmentActivated)
     assert activated.order_line_id == paid.lines[0].order_line_id
     assert activated.course_version_id == offered.course_version_id
-    [granted] = await story.announced(AccessGranted)
+    [granted] = await driver.announced(AccessGranted)
     assert "materials" in granted.entitlements
-    await story.assert_record_stands()
+    await driver.assert_record_stands()
 
 
-async def test_the_earlier_regulations_are_pinned_to_an_earlier_payment(story):
-    await story.register()
-    paid = story.payment(await story.offer(), at=story.payment().confirmed_at.replace(month=8, day=31))
-    await story.consume(paid)
-    assert (await story.enrolment(paid.lines[0].order_line_id)).regulations_version == "mc-regs-2026.1"
+async def test_the_earlier_regulations_are_pinned_to_an_earlier_payment(driver):
+    await driver.register()
+    paid = driver.payment(await driver.offer(), at=driver.payment().confirmed_at.replace(month=8, day=31))
+    await driver.consume(paid)
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).regulations_version == "mc-regs-2026.1"
 
 
-async def test_the_same_payment_ten_times_is_one_enrolment(story):
-    await story.register()
-    paid = story.payment(await story.offer())
+async def test_the_same_payment_ten_times_is_one_enrolment(driver):
+    await driver.register()
+    paid = driver.payment(await driver.offer())
     for _ in range(10):
-        await story.consume(paid)
-    assert await story.session.scalar(select(func.count()).select_from(Enrolment)) == 1
-    assert len(await story.announced(EnrolmentActivated)) == 1
-    assert len(await story.announced(AccessGranted)) == 1
+        await driver.consume(paid)
+    assert await driver.session.scalar(select(func.count()).select_from(Enrolment)) == 1
+    assert len(await driver.announced(EnrolmentActivated)) == 1
+    assert len(await driver.announced(AccessGranted)) == 1
 
 
-async def test_one_line_refused_and_one_waiting_leave_their_sibling_alone(story, work):
-    await story.register()
-    good, withdrawn = await story.offer(), await story.offer()
-    unknown = (await story.offer()).model_copy(update={"course_version_id": new_id()})
-    await story.consume(
-        CourseWithdrawn(course_id=withdrawn.course_id, withdrawn_at=story.payment().confirmed_at - timedelta(days=1))
+async def test_one_line_refused_and_one_waiting_leave_their_sibling_alone(driver, work):
+    await driver.register()
+    good, withdrawn = await driver.offer(), await driver.offer()
+    unknown = (await driver.offer()).model_copy(update={"course_version_id": new_id()})
+    await driver.consume(
+        CourseWithdrawn(course_id=withdrawn.course_id, withdrawn_at=driver.payment().confirmed_at - timedelta(days=1))
     )
-    paid = story.payment(withdrawn, unknown, good)
+    paid = driver.payment(withdrawn, unknown, good)
 
-    await story.consume(paid)
+    await driver.consume(paid)
 
     await settle_waiting_lines(work)
-    [refused] = await story.announced(ActivationRefused)
+    [refused] = await driver.announced(ActivationRefused)
     assert (refused.order_line_id, refused.reason_code) == (paid.lines[0].order_line_id, "course_withdrawn")
-    assert (await story.enrolment(paid.lines[2].order_line_id)).status == "active"
-    waiting = await story.session.get(OrderLine, paid.lines[1].order_line_id)
+    assert (await driver.enrolment(paid.lines[2].order_line_id)).status == "active"
+    waiting = await driver.session.get(OrderLine, paid.lines[1].order_line_id)
     assert waiting.outcome is None
 
 
-async def test_a_course_withdrawn_after_the_payment_is_still_taught(story):
-    await story.register()
-    offered = await story.offer()
-    paid = story.payment(offered)
-    await story.consume(
+async def test_a_course_withdrawn_after_the_payment_is_still_taught(driver):
+    await driver.register()
+    offered = await driver.offer()
+    paid = driver.payment(offered)
+    await driver.consume(
         CourseWithdrawn(course_id=offered.course_id, withdrawn_at=paid.confirmed_at + timedelta(seconds=1)), paid
     )
-    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "active"
 
 
-async def test_two_withdrawals_count_from_the_earlier(story, work):
-    await story.register()
-    offered = await story.offer()
-    paid = story.payment(offered)
+async def test_two_withdrawals_count_from_the_earlier(driver, work):
+    await driver.register()
+    offered = await driver.offer()
+    paid = driver.payment(offered)
     for days in (-1, 1):
-        await story.consume(
+        await driver.consume(
             CourseWithdrawn(course_id=offered.course_id, withdrawn_at=paid.confirmed_at + timedelta(days=days))
         )
-    await story.consume(paid)
+    await driver.consume(paid)
     await settle_waiting_lines(work)
-    [refused] = await story.announced(ActivationRefused)
+    [refused] = await driver.announced(ActivationRefused)
     assert refused.reason_code == "course_withdrawn"
 
 
-async def test_a_payment_waits_for_its_learner_to_register(story):
-    paid = story.payment(await story.offer())
-    await story.consume(paid)
-    assert await story.announced() == []
+async def test_a_payment_waits_for_its_learner_to_register(driver):
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid)
+    assert await driver.announced() == []
 
-    await story.register()
+    await driver.register()
 
-    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
-
-
-async def test_a_payment_waits_for_its_course(story):
-    await story.register()
-    offered = (await story.offer()).model_copy(update={"course_id": new_id(), "course_version_id": new_id()})
-    paid = story.payment(offered)
-    await story.consume(paid)
-    assert await story.announced(EnrolmentActivated, ActivationRefused) == []
-
-    await story.consume(CourseUpdated(**offered.model_dump() | {"module_family": "other"}))
-
-    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "active"
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "active"
 
 
-async def test_a_course_version_is_copied_once(story):
-    await story.register()
-    offered = await story.offer(title="As bought")
-    await story.consume(offered.model_copy(update={"title": "Other"}))
-    [enrolment] = await story.buy(offered)
-    courses = await queries.courses_of(story.session, [enrolment.course_version_id])
+async def test_a_payment_waits_for_its_course(driver):
+    await driver.register()
+    offered = (await driver.offer()).model_copy(update={"course_id": new_id(), "course_version_id": new_id()})
+    paid = driver.payment(offered)
+    await driver.consume(paid)
+    assert await driver.announced(EnrolmentActivated, ActivationRefused) == []
+
+    await driver.consume(CourseUpdated(**offered.model_dump() | {"module_family": "other"}))
+
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "active"
+
+
+async def test_a_course_version_is_copied_once(driver):
+    await driver.register()
+    offered = await driver.offer(title="As bought")
+    await driver.consume(offered.model_copy(update={"title": "Other"}))
+    [enrolment] = await driver.buy(offered)
+    courses = await queries.courses_of(driver.session, [enrolment.course_version_id])
     assert courses[enrolment.course_version_id].title == "As bought"
 
 
-async def test_a_course_under_way_is_not_enrolled_in_twice(story, work, clock):
-    await story.register()
-    offered = await story.offer()
-    same_family = await story.offer(module_family=offered.module_family)
-    await story.buy(offered)
+async def test_a_course_under_way_is_not_enrolled_in_twice(driver, work, clock):
+    await driver.register()
+    offered = await driver.offer()
+    same_family = await driver.offer(module_family=offered.module_family)
+    await driver.buy(offered)
 
-    await story.consume(story.payment(offered, same_family))
+    await driver.consume(driver.payment(offered, same_family))
 
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
-    assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["already_enrolled"] * 2
+    assert [event.reason_code for event in await driver.announced(ActivationRefused)] == ["already_enrolled"] * 2
 
 
-async def test_one_order_with_the_same_course_twice_gives_one_enrolment(story, work, clock):
-    await story.register()
-    offered = await story.offer()
-    await story.consume(story.payment(offered, offered))
-    assert len(await story.announced(EnrolmentActivated)) == 1
+async def test_one_order_with_the_same_course_twice_gives_one_enrolment(driver, work, clock):
+    await driver.register()
+    offered = await driver.offer()
+    await driver.consume(driver.payment(offered, offered))
+    assert len(await driver.announced(EnrolmentActivated)) == 1
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
-    assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["already_enrolled"]
+    assert [event.reason_code for event in await driver.announced(ActivationRefused)] == ["already_enrolled"]
 
 
-async def test_a_suspended_course_is_under_way(story, work, clock):
-    await story.register()
-    offered = await story.offer()
-    paid = story.payment(offered)
-    await story.consume(paid, story.reversal(paid), story.payment(offered))
+async def test_a_suspended_course_is_under_way(driver, work, clock):
+    await driver.register()
+    offered = await driver.offer()
+    paid = driver.payment(offered)
+    await driver.consume(paid, driver.reversal(paid), driver.payment(offered))
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
-    assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["already_enrolled"]
+    assert [event.reason_code for event in await driver.announced(ActivationRefused)] == ["already_enrolled"]
 
 
-async def test_a_passed_module_family_is_not_sold_again(story, work, clock):
-    await story.register()
-    offered = await story.offer()
-    [enrolment] = await story.buy(offered)
-    await story.consume(story.credit(enrolment), story.payment(offered))
+async def test_a_passed_module_family_is_not_sold_again(driver, work, clock):
+    await driver.register()
+    offered = await driver.offer()
+    [enrolment] = await driver.buy(offered)
+    await driver.consume(driver.credit(enrolment), driver.payment(offered))
     clock.at += regulations.in_force(clock()).activation_wait
     await settle_waiting_lines(work)
-    assert [event.reason_code for event in await story.announced(ActivationRefused)] == ["already_passed"]
+    assert [event.reason_code for event in await driver.announced(ActivationRefused)] == ["already_passed"]
 
 
-async def test_revoked_credit_makes_room_for_a_new_enrolment(story):
-    await story.register()
-    offered = await story.offer()
-    [enrolment] = await story.buy(offered)
-    credit = story.credit(enrolment)
-    await story.consume(credit, story.revocation(credit))
-    [again] = await story.buy(offered)
+async def test_revoked_credit_makes_room_for_a_new_enrolment(driver):
+    await driver.register()
+    offered = await driver.offer()
+    [enrolment] = await driver.buy(offered)
+    credit = driver.credit(enrolment)
+    await driver.consume(credit, driver.revocation(credit))
+    [again] = await driver.buy(offered)
     assert again.status == "active"
-    await story.assert_record_stands()
+    await driver.assert_record_stands()
 
 
-async def test_a_ratified_fail_leaves_a_fact_and_the_enrolment_goes_on(story):
-    await story.register()
-    [enrolment] = await story.buy(await story.offer())
-    submission = story.submission(enrolment)
-    ratified = story.ratified_fail(enrolment, submission, "41")
-    await story.consume(submission, story.result(enrolment, submission, "41"), ratified, ratified)
-    [kept] = await story.session.scalars(select(StoredEvent).where(StoredEvent.type == FailRatified.type))
+async def test_a_ratified_fail_leaves_a_fact_and_the_enrolment_goes_on(driver):
+    await driver.register()
+    [enrolment] = await driver.buy(await driver.offer())
+    submission = driver.submission(enrolment)
+    ratified = driver.ratified_fail(enrolment, submission, "41")
+    await driver.consume(submission, driver.result(enrolment, submission, "41"), ratified, ratified)
+    [kept] = await driver.session.scalars(select(StoredEvent).where(StoredEvent.type == FailRatified.type))
     assert (kept.at, kept.data) == (ratified.ratified_at, ratified.model_dump(mode="json"))
     assert enrolment.status == "active"
-    record = await queries.read_study_record(story.session, story.learner_id)
+    record = await queries.read_study_record(driver.session, driver.learner_id)
     assert [result.standing for one in record.enrolments for result in one.results] == ["ratified"]
-    await story.assert_record_stands()
+    await driver.assert_record_stands()
 
 
-async def test_after_the_last_failed_attempt_a_new_order_gives_a_new_enrolment(story):
+async def test_after_the_last_failed_attempt_a_new_order_gives_a_new_enrolment(driver):
     """R3: attempts.exhausted; new enrolment allowed."""
-    await story.register()
-    offered = await story.offer()
-    [enrolment] = await story.buy(offered)
-    await story.consume(story.exhausted(enrolment))
+    await driver.register()
+    offered = await driver.offer()
+    [enrolment] = await driver.buy(offered)
+    await driver.consume(driver.exhausted(enrolment))
     assert (enrolment.status, enrolment.reason_code) == ("failed", "attempts_exhausted")
-    assert len(await story.announced(EnrolmentFailed)) == 1
-    assert len(await story.announced(AccessRevoked)) == 1
+    assert len(await driver.announced(EnrolmentFailed)) == 1
+    assert len(await driver.announced(AccessRevoked)) == 1
 
-    [again] = await story.buy(offered)
+    [again] = await driver.buy(offered)
     assert again.status == "active"
     assert again.enrolment_id != enrolment.enrolment_id
 
 
-async def test_the_database_itself_refuses_a_second_active_enrolment(story):
-    await story.register()
-    offered = await story.offer()
-    paid = story.payment(offered)
-    await story.consume(paid, story.refund(paid))
-    ended = await story.enrolment(paid.lines[0].order_line_id)
-    await story.buy(offered)
+async def test_the_database_itself_refuses_a_second_active_enrolment(driver):
+    await driver.register()
+    offered = await driver.offer()
+    paid = driver.payment(offered)
+    await driver.consume(paid, driver.refund(paid))
+    ended = await driver.enrolment(paid.lines[0].order_line_id)
+    await driver.buy(offered)
     ended.status = "active"
     with pytest.raises(IntegrityError, match="uq_enrolments_active_course"):
-        async with story.session.begin_nested():
-            await story.session.flush()
+        async with driver.session.begin_nested():
+            await driver.session.flush()
 
 
-async def test_credit_completes_and_the_materials_stay_open(story):
-    await story.register()
-    [enrolment] = await story.buy(await story.offer())
-    await story.consume(story.credit(enrolment))
+async def test_credit_completes_and_the_materials_stay_open(driver):
+    await driver.register()
+    [enrolment] = await driver.buy(await driver.offer())
+    await driver.consume(driver.credit(enrolment))
     assert (enrolment.status, enrolment.sequence) == ("completed", 2)
-    assert len(await story.announced(EnrolmentCompleted)) == 1
-    [revoked] = await story.announced(AccessRevoked)
+    assert len(await driver.announced(EnrolmentCompleted)) == 1
+    [revoked] = await driver.announced(AccessRevoked)
     assert "materials" not in revoked.entitlements
 
 
-async def test_states_are_counted_without_gaps(story):
-    await story.register()
-    paid = story.payment(await story.offer())
-    await story.consume(paid, story.reversal(paid), story.refund(paid))
-    enrolment = await story.enrolment(paid.lines[0].order_line_id)
-    states = await queries.states_of(story.session, enrolment.enrolment_id)
+async def test_states_are_counted_without_gaps(driver):
+    await driver.register()
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid, driver.reversal(paid), driver.refund(paid))
+    enrolment = await driver.enrolment(paid.lines[0].order_line_id)
+    states = await queries.states_of(driver.session, enrolment.enrolment_id)
     assert [(state.sequence, state.status) for state in states] == [(1, "active"), (2, "suspended"), (3, "cancelled")]
 
 
-async def test_facts_about_strangers_are_kept_until_they_register(story):
-    paid = story.payment(await story.offer())
-    await story.consume(paid, story.reversal(paid))
-    await story.register()
-    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "suspended"
+async def test_facts_about_strangers_are_kept_until_they_register(driver):
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid, driver.reversal(paid))
+    await driver.register()
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "suspended"
 
 
 @pytest.mark.parametrize("table", [StoredEvent, EnrolmentState])
-async def test_what_happened_is_never_changed(story, table):
-    await story.register()
-    await story.buy(await story.offer())
-    row = (await story.session.scalars(select(table))).first()
+async def test_what_happened_is_never_changed(driver, table):
+    await driver.register()
+    await driver.buy(await driver.offer())
+    row = (await driver.session.scalars(select(table))).first()
     if table is StoredEvent:
         row.data = {"other": 1}
     else:
         row.status = "failed"
     with pytest.raises(Exception, match="append-only"):
-        async with story.session.begin_nested():
-            await story.session.flush()
+        async with driver.session.begin_nested():
+            await driver.session.flush()
 
 
 async def test_every_event_handled_names_enrolment_as_a_consumer(service):
@@ -278,16 +278,16 @@ async def test_every_event_handled_names_enrolment_as_a_consumer(service):
     assert service.service.inbox.types == declared
 
 
-async def test_an_event_survives_its_envelope(story):
+async def test_an_event_survives_its_envelope(driver):
     """What is kept of an event that travelled is what is kept of one handed over."""
-    await story.register()
-    paid = story.payment(await story.offer())
+    await driver.register()
+    paid = driver.payment(await driver.offer())
     body = envelope(
         paid, id=new_id(), time=paid.confirmed_at, traceparent=None, request_id=None, causation=None
     ).encode()
-    await story.consume(paid, read(body).event)
+    await driver.consume(paid, read(body).event)
     count = select(func.count()).select_from(StoredEvent).where(StoredEvent.type == paid.type)
-    assert await story.session.scalar(count) == 1
+    assert await driver.session.scalar(count) == 1
 
 
 GOLDEN = Path(__file__).parents[3] / "libs/shared/tests/golden"

@@ -17,8 +17,8 @@ from .people import BODY, FORM, PDF, add, anonymise, decide, directory, open_req
 
 
 @pytest.fixture
-async def learner(service, story):
-    async with service.client("learner", id=story.learner_id) as client:
+async def learner(service, driver):
+    async with service.client("learner", id=driver.learner_id) as client:
         await client.post("/v1/learners", json=FORM)
         yield client
 
@@ -29,10 +29,10 @@ async def registrar(service):
         yield client
 
 
-def transcript(story):
+def transcript(driver):
     return TranscriptIssued(
         transcript_id=new_id(),
-        learner_id=story.learner_id,
+        learner_id=driver.learner_id,
         version=1,
         sha256="0" * 64,
         as_at=datetime(2026, 11, 23, tzinfo=UTC),
@@ -43,41 +43,41 @@ async def rename(learner, **changes):
     return await learner.patch("/v1/learners/me", json=changes)
 
 
-async def entry_of(service, story):
-    [entry] = await directory(service).read(PersonEntry, [story.learner_id])
+async def entry_of(service, driver):
+    [entry] = await directory(service).read(PersonEntry, [driver.learner_id])
     return entry
 
 
-async def test_a_name_on_no_document_is_corrected_freely(service, story, learner):
+async def test_a_name_on_no_document_is_corrected_freely(service, driver, learner):
     assert (await rename(learner, family_name="Okonkwo-Reid")).json()["name_version"] == 2
-    entry = await entry_of(service, story)
+    entry = await entry_of(service, driver)
     assert (entry.family_name, entry.name_decided) == ("Okonkwo-Reid", False)
 
 
 @pytest.mark.parametrize("change", [{"family_name": "Smith"}, {"given_name": None}, {"certificate_name": "Smith, A."}])
 @pytest.mark.parametrize("documented", ["submission", "credit", "transcript"])
-async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, story, learner, change, documented):
-    [enrolment] = await story.buy(await story.offer())
-    fact = {"submission": story.submission, "credit": story.credit}.get(documented)
-    await story.consume(fact(enrolment) if fact else transcript(story))
+async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, driver, learner, change, documented):
+    [enrolment] = await driver.buy(await driver.offer())
+    fact = {"submission": driver.submission, "credit": driver.credit}.get(documented)
+    await driver.consume(fact(enrolment) if fact else transcript(driver))
     refused(await rename(learner, **change), 409, "name_on_documents")
-    assert await story.announced(LearnerNameChanged) == []
+    assert await driver.announced(LearnerNameChanged) == []
     shown = (await rename(learner, display_name="Ada")).json()  # how to address somebody stands on no document
     assert (shown["display_name"], shown["family_name"]) == ("Ada", "Okonkwo")
-    assert (await entry_of(service, story)).name_decided is False
+    assert (await entry_of(service, driver)).name_decided is False
 
 
-async def test_a_registrar_decides_on_evidence(service, story, learner, registrar):
-    await story.consume(transcript(story), transcript(story))
+async def test_a_registrar_decides_on_evidence(service, driver, learner, registrar):
+    await driver.consume(transcript(driver), transcript(driver))
     request_id = await submitted(learner, certificate_name="Okonkwo-Reid Adaeze")
-    assert await story.announced(LearnerNameChanged) == []
+    assert await driver.announced(LearnerNameChanged) == []
     [waiting] = (await registrar.get("/v1/name-requests", params={"state": "submitted"})).json()["items"]
     assert (waiting["request_id"], waiting["name_now"]["family_name"]) == (request_id, "Okonkwo")
     [evidence] = (await registrar.get(f"/v1/name-requests/{request_id}")).json()["evidence"]
     assert (await registrar.get(f"/v1/name-evidence/{evidence['evidence_id']}")).content == PDF
     decided = (await decide(registrar, request_id)).json()
     assert (decided["state"], decided["reason"]) == ("approved", "The deed shows it.")
-    entry = await entry_of(service, story)
+    entry = await entry_of(service, driver)
     assert (entry.family_name, entry.certificate_name, entry.display_name, entry.name_decided, entry.name_version) == (
         "Okonkwo-Reid",
         "Okonkwo-Reid Adaeze",
@@ -85,19 +85,19 @@ async def test_a_registrar_decides_on_evidence(service, story, learner, registra
         True,
         2,
     )
-    assert len(await story.announced(LearnerNameChanged)) == 1
-    [email] = await story.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "name_request_decided"))
+    assert len(await driver.announced(LearnerNameChanged)) == 1
+    [email] = await driver.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "name_request_decided"))
     assert email.recipient == FORM["contact_email"]
     assert "the name Okonkwo-Reid Adaeze.\n\nIt was approved" in email.text
     assert "made anew in this name" in email.text
     refused(await decide(registrar, request_id, approved=False), 409, "name_request_not_submitted")
     await rename(learner, display_name="Ada")
-    assert (await entry_of(service, story)).name_decided is True  # the name is the same
+    assert (await entry_of(service, driver)).name_decided is True  # the name is the same
     refused(await rename(learner, family_name="Smith"), 409, "name_on_documents")
 
 
 async def test_a_registrar_sees_the_name_that_is_borne_and_what_was_replaced_is_kept(
-    service, story, learner, registrar, clock
+    service, driver, learner, registrar, clock
 ):
     request_id = await submitted(learner)
     clock.advance(days=1)
@@ -113,38 +113,38 @@ async def test_a_registrar_sees_the_name_that_is_borne_and_what_was_replaced_is_
     await decide(registrar, await submitted(learner, family_name="Reid"))
     seen = (await registrar.get(path)).json()
     assert (seen["replaced_name"]["family_name"], seen["name_now"]["family_name"]) == ("Okonkwo", "Reid")
-    await anonymise(service, story.learner_id)
+    await anonymise(service, driver.learner_id)
     seen = (await registrar.get(path)).json()
     names = ("name_at_request", "name_now", "replaced_name", "date_of_birth")
     assert [seen[name] for name in names] == [None] * 4
 
 
-async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, story, learner, registrar):
+async def test_who_changed_it_a_moment_too_late_asks_a_registrar(service, driver, learner, registrar):
     """Credit was awarded, and the event had not reached enrolment: documents bear the earlier name."""
     await rename(learner, family_name="Reid")
-    await story.consume(transcript(story))
+    await driver.consume(transcript(driver))
     answer = await rename(learner, family_name="Okonkwo")
     refused(answer, 409, "name_on_documents")
     assert "/v1/name-requests" in answer.json()["detail"]
     await decide(registrar, await submitted(learner, family_name="Reid"))
-    entry = await entry_of(service, story)
+    entry = await entry_of(service, driver)
     assert (entry.family_name, entry.name_decided, entry.name_version) == ("Reid", True, 3)
 
 
-async def test_a_certificate_name_of_other_words_is_decided(service, story, learner, registrar):
+async def test_a_certificate_name_of_other_words_is_decided(service, driver, learner, registrar):
     refused(await rename(learner, certificate_name="Prof Adaeze Okonkwo"), 422, "other_certificate_name")
     body = {"family_name": "Okonkwo", "certificate_name": "Prof Adaeze Okonkwo"}
     await decide(registrar, await submitted(learner, **body))
-    assert (await entry_of(service, story)).certificate_name == "Prof Adaeze Okonkwo"
+    assert (await entry_of(service, driver)).certificate_name == "Prof Adaeze Okonkwo"
     assert (await rename(learner, display_name="Ada")).status_code == 200
     assert (await rename(learner, certificate_name="Okonkwo Adaeze")).status_code == 200
 
 
-async def test_a_refused_name_changes_nothing(service, story, learner, registrar):
+async def test_a_refused_name_changes_nothing(service, driver, learner, registrar):
     request_id = await submitted(learner)
     assert (await decide(registrar, request_id, approved=False)).json()["state"] == "refused"
-    assert (await entry_of(service, story)).family_name == "Okonkwo"
-    assert await story.announced(LearnerNameChanged) == []
+    assert (await entry_of(service, driver)).family_name == "Okonkwo"
+    assert await driver.announced(LearnerNameChanged) == []
     await open_request(learner)  # and may be asked again
 
 
@@ -178,9 +178,9 @@ async def test_a_name_needs_a_letter(learner, body, code):
     refused(await learner.post("/v1/name-requests", json={**BODY, **body}), 422, code)
 
 
-async def test_nobody_decides_about_their_own_name(service, story, learner, session):
+async def test_nobody_decides_about_their_own_name(service, driver, learner, session):
     request_id = await submitted(learner)
-    async with service.client("learner", "registrar", id=story.learner_id) as both:
+    async with service.client("learner", "registrar", id=driver.learner_id) as both:
         refused(await decide(both, request_id), 403, "own_name_request")
     with pytest.raises(IntegrityError, match="ck_name_requests_own"):
         async with session.begin_nested():
@@ -203,9 +203,9 @@ async def test_what_was_never_handed_in_is_nobody_elses(service, learner, regist
     refused(await decide(registrar, request_id), 404, "not_found")
 
 
-async def test_who_is_anonymised_has_no_request_left(service, story, learner, session):
+async def test_who_is_anonymised_has_no_request_left(service, driver, learner, session):
     await submitted(learner, certificate_name="Reid Adaeze")
-    await anonymise(service, story.learner_id)
+    await anonymise(service, driver.learner_id)
     kept = str((await session.execute(text("select to_jsonb(r) from name_requests r"))).all())
     assert "Reid" not in kept
     assert "married" not in kept
@@ -213,16 +213,16 @@ async def test_who_is_anonymised_has_no_request_left(service, story, learner, se
     assert await session.scalar(text("select count(*) from name_evidence")) == 0
 
 
-async def test_a_document_of_somebody_unknown_waits(story):
+async def test_a_document_of_somebody_unknown_waits(driver):
     with pytest.raises(RetryLater):
-        await story.consume(transcript(story))
+        await driver.consume(transcript(driver))
 
 
-async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(service, story):
-    async with service.client("learner", id=story.learner_id) as client:
+async def test_how_a_name_is_written_on_certificates_is_the_learners_to_say(service, driver):
+    async with service.client("learner", id=driver.learner_id) as client:
         answer = await client.post("/v1/learners", json=FORM | {"certificate_name": "  王   小明 "})
         assert answer.json()["certificate_name"] == "王 小明"
-        assert (await entry_of(service, story)).certificate_name == "王 小明"
+        assert (await entry_of(service, driver)).certificate_name == "王 小明"
         assert (await rename(client, certificate_name=None)).json()["certificate_name"] is None
         refused(await rename(client, certificate_name="?"), 422, "empty_name")
 

@@ -30,10 +30,10 @@ class Step:
     line: int | None = None
 
 
-def plot(story, courses):
+def plot(driver, courses):
     """Four courses: one passed at the second attempt, one failed for good, one refunded, one whose money was lost."""
-    paid = story.payment(*courses[:3])
-    lost = story.reversal(paid_alone := story.payment(courses[3]))
+    paid = driver.payment(*courses[:3])
+    lost = driver.reversal(paid_alone := driver.payment(courses[3]))
     held = {}
 
     def once(name, make):
@@ -46,18 +46,18 @@ def plot(story, courses):
 
     def submission(line, attempt_no, days):
         name = f"submission {line} {attempt_no}"
-        return once(name, lambda e: story.submission(e[line], attempt_no, paid.confirmed_at + timedelta(days=days)))
+        return once(name, lambda e: driver.submission(e[line], attempt_no, paid.confirmed_at + timedelta(days=days)))
 
     def outcome(line, attempt_no, days, mark):
         submit = submission(line, attempt_no, days)
-        return once(f"result {line} {attempt_no}", lambda e: story.result(e[line], submit(e), mark))
+        return once(f"result {line} {attempt_no}", lambda e: driver.result(e[line], submit(e), mark))
 
-    credit = once("credit", lambda e: story.credit(e[0], submission(0, 2, 40)(e).submission_id, "50"))
+    credit = once("credit", lambda e: driver.credit(e[0], submission(0, 2, 40)(e).submission_id, "50"))
     badge = once(
         "badge",
         lambda e: BadgeIssued(
             badge_id=new_id(),
-            learner_id=story.learner_id,
+            learner_id=driver.learner_id,
             credit_id=credit(e).credit_id,
             course_id=credit(e).course_id,
             credential_url="https://x.example/1",
@@ -68,7 +68,7 @@ def plot(story, courses):
         "award",
         lambda e: AwardClaimed(
             award_id=new_id(),
-            learner_id=story.learner_id,
+            learner_id=driver.learner_id,
             level="pgcert",
             title="PGCert in Data Science",
             rule="single",
@@ -80,13 +80,13 @@ def plot(story, courses):
 
     def eligible(sequence, added, removed):
         return lambda _: AwardEligibilityChanged(
-            learner_id=story.learner_id,
+            learner_id=driver.learner_id,
             sequence=sequence,
             levels=(TitlesChanged(level="pgcert", titles_added=added, titles_removed=removed),),
             changed_at=paid.confirmed_at + timedelta(days=sequence),
         )
 
-    refund = story.refund(paid, 2)
+    refund = driver.refund(paid, 2)
     return (
         paid,
         paid_alone,
@@ -94,7 +94,7 @@ def plot(story, courses):
             Step(lambda _: paid),
             Step(lambda _: paid_alone),
             Step(lambda _: lost),
-            Step(lambda _: story.settlement(paid_alone, lost.reversed_at - timedelta(hours=1))),
+            Step(lambda _: driver.settlement(paid_alone, lost.reversed_at - timedelta(hours=1))),
             Step(lambda _: refund),
             Step(submission(0, 1, 10), 0),
             Step(outcome(0, 1, 10, "38"), 0),
@@ -107,7 +107,7 @@ def plot(story, courses):
                     "badge gone",
                     lambda e: BadgeRevoked(
                         badge_id=badge(e).badge_id,
-                        learner_id=story.learner_id,
+                        learner_id=driver.learner_id,
                         reason_code="error",
                         revoked_at=badge(e).issued_at + timedelta(days=1),
                     ),
@@ -120,7 +120,7 @@ def plot(story, courses):
                     "conferred",
                     lambda e: AwardConferred(
                         award_id=award(e).award_id,
-                        learner_id=story.learner_id,
+                        learner_id=driver.learner_id,
                         level="pgcert",
                         title="PGCert in Data Science",
                         credit_ids=award(e).credit_ids,
@@ -135,15 +135,15 @@ def plot(story, courses):
             Step(eligible(2, ("B",), ("A",)), None),
             Step(submission(1, 1, 10), 1),
             Step(outcome(1, 1, 10, "12"), 1),
-            Step(once("exhausted", lambda e: story.exhausted(e[1])), 1),
+            Step(once("exhausted", lambda e: driver.exhausted(e[1])), 1),
         ],
     )
 
 
-async def handled(story, courses, order) -> dict:
+async def handled(driver, courses, order) -> dict:
     """Handle the plot in that order (what hangs on an enrolment right after its payment at the earliest)."""
-    await story.register()
-    paid, paid_alone, steps = plot(story, courses)
+    await driver.register()
+    paid, paid_alone, steps = plot(driver, courses)
     lines = {0: paid.lines[0], 1: paid.lines[1], 2: paid.lines[2], 3: paid_alone.lines[0]}
     enrolments, later = {}, []
     for index in order:
@@ -151,17 +151,17 @@ async def handled(story, courses, order) -> dict:
         if step.line is not None and step.line not in enrolments:
             later.append(step)
             continue
-        await story.consume(step.make(enrolments))
+        await driver.consume(step.make(enrolments))
         if index in {0, 1}:
             for number, line in lines.items():
                 if index == (1 if number == 3 else 0) and number not in enrolments:
-                    enrolments[number] = await story.enrolment(line.order_line_id)
+                    enrolments[number] = await driver.enrolment(line.order_line_id)
             for waiting in [one for one in later if one.line in enrolments]:
                 later.remove(waiting)
-                await story.consume(waiting.make(enrolments))
+                await driver.consume(waiting.make(enrolments))
     assert later == []
-    await story.assert_record_stands()
-    return plain(await queries.read_study_record(story.session, story.learner_id))
+    await driver.assert_record_stands()
+    return plain(await queries.read_study_record(driver.session, driver.learner_id))
 
 
 def plain(record) -> dict:
@@ -186,26 +186,26 @@ in_order: dict = {}
 """The record as it is when everything arrives in the order it happened."""
 
 
-async def run(service, new_story, order) -> dict:
+async def run(service, new_driver, order) -> dict:
     async with service.rolled_back() as session:
-        story = new_story(session)
-        courses = [await story.offer(module_family=f"7DS50{number}") for number in range(4)]
-        return await handled(story, courses, order)
+        driver = new_driver(session)
+        courses = [await driver.offer(module_family=f"7DS50{number}") for number in range(4)]
+        return await handled(driver, courses, order)
 
 
 @given(st.permutations(range(STEPS)), st.lists(st.integers(0, STEPS - 1), max_size=STEPS))
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_any_order_and_any_repetition_ends_in_the_same_record(service, new_story, order, again):
+async def test_any_order_and_any_repetition_ends_in_the_same_record(service, new_driver, order, again):
     service.clock.at = FrozenClock().at
     if not in_order:
-        in_order.update(await run(service, new_story, list(range(STEPS))))
+        in_order.update(await run(service, new_driver, list(range(STEPS))))
     expected = in_order
     assert [one["status"] for one in expected["enrolments"]] == ["completed", "failed", "cancelled", "suspended"]
-    assert await run(service, new_story, [*order, *again]) == expected
+    assert await run(service, new_driver, [*order, *again]) == expected
 
 
-async def test_the_plot_has_all_its_steps(story):
-    courses = [await story.offer() for _ in range(4)]
-    assert len(plot(story, courses)[2]) == STEPS
+async def test_the_plot_has_all_its_steps(driver):
+    courses = [await driver.offer() for _ in range(4)]
+    assert len(plot(driver, courses)[2]) == STEPS

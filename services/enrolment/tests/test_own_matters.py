@@ -8,18 +8,18 @@ from shared.testing.access import own_matters
 from .people import FORM, decide, submitted
 
 
-async def decide_name_request(story, own):
+async def decide_name_request(driver, own):
     return await decide(own, await submitted(own), approved=True)
 
 
-async def anonymise_learner(story, own):
-    return await own.put(f"/v1/learners/{story.learner_id}/anonymisation")
+async def anonymise_learner(driver, own):
+    return await own.put(f"/v1/learners/{driver.learner_id}/anonymisation")
 
 
-async def reinstate_enrolment(story, own):
-    paid = story.payment(await story.offer())
-    await story.consume(paid, story.reversal(paid))
-    enrolment = await story.enrolment(paid.lines[0].order_line_id)
+async def reinstate_enrolment(driver, own):
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid, driver.reversal(paid))
+    enrolment = await driver.enrolment(paid.lines[0].order_line_id)
     return await own.post(f"/v1/enrolments/{enrolment.enrolment_id}/reinstatement", json={"reason_code": "repaid"})
 
 
@@ -31,9 +31,9 @@ def test_every_such_operation_is_walked():
 
 
 @pytest.mark.parametrize("operation", WALKS)
-async def test_nobody_decides_about_themselves(service, story, operation):
+async def test_nobody_decides_about_themselves(service, driver, operation):
     roles = sorted({"learner", *ACCESS[operation].staff})
-    async with service.client(*roles, id=story.learner_id) as own:
+    async with service.client(*roles, id=driver.learner_id) as own:
         await own.post("/v1/learners", json=FORM)
-        answer = await WALKS[operation](story, own)
+        answer = await WALKS[operation](driver, own)
     assert (answer.status_code, answer.json()["code"]) == (403, own_matters(ACCESS)[operation])

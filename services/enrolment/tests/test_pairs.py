@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 class Case:
     learner_id: UUID
     own: AsyncClient
-    story: Any
+    driver: Any
     request: str
     """A name request that was handed in."""
     code: str
@@ -39,13 +39,13 @@ def office(live):
 
 
 @pytest.fixture
-def prepare(live, new_story):
+def prepare(live, new_driver):
     """A learner who asked for another name and another address."""
 
     async def make(*, enrolled: bool) -> Case:
-        story = new_story(None)
-        story.service = live
-        who = story.learner_id
+        driver = new_driver(None)
+        driver.service = live
+        who = driver.learner_id
         own = live.client("learner", id=who)
         email = f"{who.hex}@example.org"
         assert (await own.post("/v1/learners", json={**FORM, "contact_email": email})).status_code == 201
@@ -54,14 +54,14 @@ def prepare(live, new_story):
         await own.put(f"{path}/evidence", params={"filename": "deed.pdf"}, content=PDF)
         assert (await own.post(f"{path}/submission")).status_code == 200
         await own.patch("/v1/learners/me", json={"contact_email": f"new.{email}"})
-        async with live.process.database.transaction() as story.session:
-            case = Case(who, own, story, request, await story.code(), await story.offer(module_family=new_id().hex))
+        async with live.process.database.transaction() as driver.session:
+            case = Case(who, own, driver, request, await driver.code(), await driver.offer(module_family=new_id().hex))
             if enrolled:
-                course = await story.offer(module_family=new_id().hex)
-                materials = story.materials(course, 1)
-                case.paid = story.payment(course)
-                await story.consume(materials, case.paid)
-                case.enrolment = str((await story.enrolment(case.paid.lines[0].order_line_id)).enrolment_id)
+                course = await driver.offer(module_family=new_id().hex)
+                materials = driver.materials(course, 1)
+                case.paid = driver.payment(course)
+                await driver.consume(materials, case.paid)
+                case.enrolment = str((await driver.enrolment(case.paid.lines[0].order_line_id)).enrolment_id)
                 case.unit = str(materials.units[0].unit_id)
         return case
 
@@ -96,7 +96,7 @@ async def test_no_two_commands_about_a_person_harm_each_other(live, superuser, p
         "open request": lambda one: one.own.post("/v1/name-requests", json=BODY),
         "withdraw request": lambda one: one.own.post(f"/v1/name-requests/{one.request}/withdrawal"),
         "decide request": decide,
-        "pay": lambda one: consume(one.story.payment(one.offered)),
+        "pay": lambda one: consume(one.driver.payment(one.offered)),
         "erase": lambda one: office.put(f"/v1/learners/{one.learner_id}/anonymisation"),
     }
     assert await Pairs(live, Base, superuser, await prepare(enrolled=False), commands).faults() == []
@@ -111,13 +111,13 @@ async def test_no_two_commands_about_an_enrolment_harm_each_other(live, superuse
         "rename": rename,
         "decide request": decide,
         "progress": progress,
-        "pay": lambda one: consume(one.story.payment(one.offered)),
+        "pay": lambda one: consume(one.driver.payment(one.offered)),
         "withdraw": lambda one: one.own.post(f"/v1/enrolments/{one.enrolment}/withdrawal"),
         "reinstate": lambda one: office.post(
             f"/v1/enrolments/{one.enrolment}/reinstatement", json={"reason_code": "appeal"}
         ),
-        "lose money": lambda one: consume(one.story.reversal(one.paid)),
-        "refund": lambda one: consume(one.story.refund(one.paid)),
-        "dispute": lambda one: consume(one.story.dispute(one.paid)),
+        "lose money": lambda one: consume(one.driver.reversal(one.paid)),
+        "refund": lambda one: consume(one.driver.refund(one.paid)),
+        "dispute": lambda one: consume(one.driver.dispute(one.paid)),
     }
     assert await Pairs(live, Base, superuser, await prepare(enrolled=True), commands).faults() == []

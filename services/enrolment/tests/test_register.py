@@ -14,19 +14,19 @@ from .people import FORM, anonymise, directory
 
 
 @pytest.fixture
-async def learner(service, story):
-    async with service.client("learner", id=story.learner_id) as client:
+async def learner(service, driver):
+    async with service.client("learner", id=driver.learner_id) as client:
         await client.post("/v1/learners", json=FORM)
         yield client
 
 
-async def test_the_register_tells_the_name_and_the_address_in_use(service, story, learner, clock):
+async def test_the_register_tells_the_name_and_the_address_in_use(service, driver, learner, clock):
     await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})
     await learner.patch("/v1/learners/me", json={"contact_email": "ada.reid@example.org"})
-    await learner.put("/v1/learners/me/contact-email", json={"code": await story.code()})
-    [entry] = await directory(service).read(PersonEntry, [new_id(), story.learner_id])
+    await learner.put("/v1/learners/me/contact-email", json={"code": await driver.code()})
+    [entry] = await directory(service).read(PersonEntry, [new_id(), driver.learner_id])
     assert entry == PersonEntry(
-        learner_id=story.learner_id,
+        learner_id=driver.learner_id,
         name_version=2,
         contact_version=2,
         family_name="Okonkwo-Reid",
@@ -35,22 +35,22 @@ async def test_the_register_tells_the_name_and_the_address_in_use(service, story
         contact_email="ada.reid@example.org",
         contact_confirmed=True,
     )
-    [named] = await story.announced(LearnerNameChanged)
-    [contacted] = await story.announced(LearnerContactChanged)
-    assert named == LearnerNameChanged(learner_id=story.learner_id, name_version=2, changed_at=clock())
-    assert contacted == LearnerContactChanged(learner_id=story.learner_id, contact_version=2, changed_at=clock())
+    [named] = await driver.announced(LearnerNameChanged)
+    [contacted] = await driver.announced(LearnerContactChanged)
+    assert named == LearnerNameChanged(learner_id=driver.learner_id, name_version=2, changed_at=clock())
+    assert contacted == LearnerContactChanged(learner_id=driver.learner_id, contact_version=2, changed_at=clock())
 
 
-async def test_what_did_not_change_is_not_announced(service, story, learner):
+async def test_what_did_not_change_is_not_announced(service, driver, learner):
     await learner.patch("/v1/learners/me", json={"contact_email": FORM["contact_email"], "family_name": "Okonkwo"})
     await learner.patch("/v1/learners/me", json={"country": "NG"})
-    assert await story.announced(LearnerNameChanged, LearnerContactChanged) == []
+    assert await driver.announced(LearnerNameChanged, LearnerContactChanged) == []
 
 
-async def test_no_event_holds_a_name_or_an_address(story, learner):
+async def test_no_event_holds_a_name_or_an_address(driver, learner):
     await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid", "contact_email": "new@example.org"})
-    await learner.put("/v1/learners/me/contact-email", json={"code": await story.code()})
-    said = "".join(event.model_dump_json() for event in await story.announced())
+    await learner.put("/v1/learners/me/contact-email", json={"code": await driver.code()})
+    said = "".join(event.model_dump_json() for event in await driver.announced())
     assert "Okonkwo" not in said
     assert "@" not in said
 
@@ -90,43 +90,43 @@ async def test_an_owner_who_does_not_answer_in_its_terms_is_unreachable(service,
 # --- erasure
 
 
-async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, story, learner, clock):
+async def test_the_anonymised_have_no_entry_no_name_and_no_address(service, driver, learner, clock):
     await learner.patch("/v1/learners/me", json={"family_name": "Okonkwo-Reid"})
-    answer = await anonymise(service, story.learner_id)
+    answer = await anonymise(service, driver.learner_id)
     at = "2026-11-23T12:00:00Z"
-    assert (answer.status_code, answer.json()) == (200, {"learner_id": str(story.learner_id), "anonymised_at": at})
-    assert await directory(service).read(PersonEntry, [story.learner_id]) == []
-    kept = (await story.session.execute(text("select row_to_json(l)::text from learners l"))).scalar_one()
+    assert (answer.status_code, answer.json()) == (200, {"learner_id": str(driver.learner_id), "anonymised_at": at})
+    assert await directory(service).read(PersonEntry, [driver.learner_id]) == []
+    kept = (await driver.session.execute(text("select row_to_json(l)::text from learners l"))).scalar_one()
     assert "ada@" not in kept
     assert "1993" not in kept
-    assert await story.session.scalar(text("select count(*) from names")) == 0
+    assert await driver.session.scalar(text("select count(*) from names")) == 0
     assert (await learner.get("/v1/learners/me")).json()["code"] == "not_registered"
     assert (await learner.patch("/v1/learners/me", json={"family_name": "Back"})).json()["code"] == "not_registered"
 
 
-async def test_erasure_repeated_erases_what_was_written_since_and_is_announced_again(service, story, learner, clock):
-    first = await anonymise(service, story.learner_id)
+async def test_erasure_repeated_erases_what_was_written_since_and_is_announced_again(service, driver, learner, clock):
+    first = await anonymise(service, driver.learner_id)
     clock.advance(days=1)
     sent = {"recipient": "", "subject": "", "text": "", "sent_at": clock(), "created_at": clock()}
-    story.session.add(QueuedEmail(email_id=new_id(), kind="k", about="of somebody else", **sent))
-    late = {"learner_id": story.learner_id, "version": 9, "family_name": "Late", "display_name": "L"}
-    story.session.add(Name(**late, valid_from=clock()))
-    await story.session.flush()
-    assert (await anonymise(service, story.learner_id)).json() == first.json()
-    announced = await story.announced(LearnerAnonymised)
+    driver.session.add(QueuedEmail(email_id=new_id(), kind="k", about="of somebody else", **sent))
+    late = {"learner_id": driver.learner_id, "version": 9, "family_name": "Late", "display_name": "L"}
+    driver.session.add(Name(**late, valid_from=clock()))
+    await driver.session.flush()
+    assert (await anonymise(service, driver.learner_id)).json() == first.json()
+    announced = await driver.announced(LearnerAnonymised)
     assert [(one.learner_id, one.anonymised_at) for one in announced] == [
-        (story.learner_id, announced[0].anonymised_at)
+        (driver.learner_id, announced[0].anonymised_at)
     ] * 2
-    assert await story.session.scalar(text("select count(*) from names")) == 0
-    assert await story.session.scalar(text("select count(*) from letters where kind = 'k'")) == 1
+    assert await driver.session.scalar(text("select count(*) from names")) == 0
+    assert await driver.session.scalar(text("select count(*) from letters where kind = 'k'")) == 1
 
 
-async def test_somebody_who_studies_is_not_anonymised(service, story, learner):
-    paid = story.payment(await story.offer())
-    await story.consume(paid)
-    answer = await anonymise(service, story.learner_id)
+async def test_somebody_who_studies_is_not_anonymised(service, driver, learner):
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid)
+    answer = await anonymise(service, driver.learner_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "still_enrolled")
-    assert await story.announced(LearnerAnonymised) == []
+    assert await driver.announced(LearnerAnonymised) == []
 
 
 async def test_nobody_unknown_is_anonymised(service, session):
@@ -134,9 +134,9 @@ async def test_nobody_unknown_is_anonymised(service, session):
     assert (answer.status_code, answer.json()["code"]) == (404, "not_registered")
 
 
-async def test_the_anonymised_are_left_out_of_the_comparison(service, story):
-    await story.register()
-    await anonymise(service, story.learner_id)
+async def test_the_anonymised_are_left_out_of_the_comparison(service, driver):
+    await driver.register()
+    await anonymise(service, driver.learner_id)
     async with service.client("operator") as operator:
         answer = await operator.get("/v1/study-record-comparison")
     assert (answer.status_code, answer.json()["compared"]) == (200, 0)

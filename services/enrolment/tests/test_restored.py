@@ -61,19 +61,19 @@ def start(live, monkeypatch):
 
 async def test_who_was_repaid_after_the_copy_was_made_keeps_the_enrolment(live, lived, start):
     offered = lived.course()
-    paid = lived.story.payment(offered)
-    lost = lived.story.reversal(paid)
+    paid = lived.driver.payment(offered)
+    lost = lived.driver.reversal(paid)
     await lived.consume(offered, paid, lost)
     live.clock.at += regulations.in_force(paid.confirmed_at).repayment + timedelta(days=1)
-    back = lived.story.restoration(paid, lost.reversed_at + timedelta(days=2))
+    back = lived.driver.restoration(paid, lost.reversed_at + timedelta(days=2))
     await start(payments=Log((back, live.clock())))
     assert await lived.one(select(Enrolment.status)) == "active"
 
 
 async def test_whose_money_did_not_come_back_loses_the_enrolment_once_all_has_arrived(live, lived, start):
     offered = lived.course()
-    paid = lived.story.payment(offered)
-    await lived.consume(offered, paid, lived.story.reversal(paid))
+    paid = lived.driver.payment(offered)
+    await lived.consume(offered, paid, lived.driver.reversal(paid))
     live.clock.at += regulations.in_force(paid.confirmed_at).repayment + timedelta(days=1)
     await start(payments=Log())
     assert await lived.one(select(Enrolment.status)) == "cancelled"
@@ -82,7 +82,7 @@ async def test_whose_money_did_not_come_back_loses_the_enrolment_once_all_has_ar
 async def test_whose_course_was_published_after_the_copy_was_made_is_not_refused(live, lived, start):
     """Nor by another event of theirs that comes before the course."""
     offered = lived.course()
-    paid, other = lived.story.payment(offered), lived.story.payment(lived.course())
+    paid, other = lived.driver.payment(offered), lived.driver.payment(lived.course())
     await lived.consume(paid)
     live.clock.at += regulations.in_force(live.clock()).activation_wait
     await lived.consume(other)
@@ -102,7 +102,7 @@ async def test_who_passed_after_the_copy_was_made_has_the_same_enrolment_back(li
     """
     offered = lived.course()
     await lived.consume(offered)
-    paid = lived.story.payment(offered)
+    paid = lived.driver.payment(offered)
     line_id = paid.lines[0].order_line_id
     gone = Enrolment(
         enrolment_id=enrolment_of(line_id) if derived else new_id(),
@@ -110,8 +110,8 @@ async def test_who_passed_after_the_copy_was_made_has_the_same_enrolment_back(li
         course_version_id=offered.course_version_id,
         module_family=offered.module_family,
     )
-    credit = lived.story.credit(gone)
-    later = lived.story.payment(offered, at=credit.ratified_at + timedelta(days=1))
+    credit = lived.driver.credit(gone)
+    later = lived.driver.payment(offered, at=credit.ratified_at + timedelta(days=1))
     live.clock.at = later.confirmed_at
     said = {
         "payments": Log((paid, paid.confirmed_at), (later, later.confirmed_at)),
@@ -132,7 +132,7 @@ async def test_on_a_database_that_has_lost_who_registered_nobody_is_refused_befo
     live, lived, start
 ):
     offered = lived.course()
-    paid = PaymentConfirmed.model_validate(lived.story.payment(offered).model_dump() | {"learner_id": new_id()})
+    paid = PaymentConfirmed.model_validate(lived.driver.payment(offered).model_dump() | {"learner_id": new_id()})
     line = select(OrderLine.outcome).where(OrderLine.order_line_id == paid.lines[0].order_line_id)
     await lived.consume(offered, paid)
     wait = regulations.in_force(live.clock()).activation_wait

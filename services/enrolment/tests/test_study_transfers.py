@@ -56,28 +56,28 @@ def test_of_a_transfer_whose_request_has_not_arrived_nothing_is_shown_yet():
     assert record([ACCEPTED]).transfers == ()
 
 
-async def test_what_became_of_a_transfer_is_read_with_the_record(service, story):
-    await story.register()
-    who = {"transfer_id": new_id(), "learner_id": story.learner_id, "client_id": "p", "programme_id": new_id()}
+async def test_what_became_of_a_transfer_is_read_with_the_record(service, driver):
+    await driver.register()
+    who = {"transfer_id": new_id(), "learner_id": driver.learner_id, "client_id": "p", "programme_id": new_id()}
     credit_id = new_id()
     request = TransferRequested(**who, share_id=new_id(), credit_ids=(credit_id,), decide_by=T0, requested_at=T0)
     line = LineDecided(credit_id=credit_id, outcome="accept", credits_recognised=15, reason_code="mapped")
     decision = TransferDecided(**who, decisions=(line,), decided_at=T0)
-    await story.consume(decision, request, decision)
-    async with service.client("learner", id=story.learner_id) as client:
+    await driver.consume(decision, request, decision)
+    async with service.client("learner", id=driver.learner_id) as client:
         [seen] = (await client.get("/v1/study-record")).json()["transfers"]
     assert (seen["transfer_id"], seen["status"]) == (str(who["transfer_id"]), "accepted")
     assert seen["accepted_credit_ids"] == [str(credit_id)]
-    await story.assert_record_stands()
+    await driver.assert_record_stands()
 
 
-async def test_a_fact_that_a_later_release_keeps_does_not_stop_this_one(story):
-    await story.register()
-    paid = story.payment(await story.offer())
-    await story.consume(paid)
-    kept = (await story.session.scalars(select(StoredEvent))).one()
+async def test_a_fact_that_a_later_release_keeps_does_not_stop_this_one(driver):
+    await driver.register()
+    paid = driver.payment(await driver.offer())
+    await driver.consume(paid)
+    kept = (await driver.session.scalars(select(StoredEvent))).one()
     row = {name: getattr(kept, name) for name in ("learner_id", "subject", "at", "data", "kept_at")}
-    story.session.add(StoredEvent(fact_id=new_id(), type="later.release.said.v1", **row))
-    await story.consume(story.reversal(paid))
-    assert (await story.enrolment(paid.lines[0].order_line_id)).status == "suspended"
-    await story.assert_record_stands()
+    driver.session.add(StoredEvent(fact_id=new_id(), type="later.release.said.v1", **row))
+    await driver.consume(driver.reversal(paid))
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "suspended"
+    await driver.assert_record_stands()

@@ -78,7 +78,7 @@ def build_service() -> BuildService:
 
 
 @dataclass
-class Shop:
+class PaymentsDriver:
     """What the tests do with the service: sell courses, let learners buy, let the provider speak."""
 
     service: ServiceUnderTest
@@ -256,7 +256,7 @@ class Shop:
             await self.sandbox.run_due()
 
 
-async def _shop(service: ServiceUnderTest, session: AsyncSession | None) -> AsyncIterator[Shop]:
+async def _driver(service: ServiceUnderTest, session: AsyncSession | None) -> AsyncIterator[PaymentsDriver]:
     service.clock.at = FrozenClock().at
     app = sandbox_provider.build(
         sandbox_provider.Settings(api_key=SecretStr(API_KEY), shared_secret=SecretStr(SECRET)),
@@ -267,31 +267,31 @@ async def _shop(service: ServiceUnderTest, session: AsyncSession | None) -> Asyn
     provider._clock = service.clock
     control = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://provider")
     async with control:
-        yield Shop(service, session, app.state.sandbox, control, provider)
+        yield PaymentsDriver(service, session, app.state.sandbox, control, provider)
     await app.state.sandbox.close()
 
 
 @pytest.fixture
-async def shop(service: ServiceUnderTest, session: AsyncSession) -> AsyncIterator[Shop]:
+async def driver(service: ServiceUnderTest, session: AsyncSession) -> AsyncIterator[PaymentsDriver]:
     """In the transaction that is rolled back."""
-    async for shop in _shop(service, session):
-        yield shop
+    async for driver in _driver(service, session):
+        yield driver
 
 
 @pytest.fixture
-def open_shop(service: ServiceUnderTest) -> Callable[[], AbstractAsyncContextManager[Shop]]:
-    """One shop after the other, each rolled back at its end."""
+def open_driver(service: ServiceUnderTest) -> Callable[[], AbstractAsyncContextManager[PaymentsDriver]]:
+    """One driver after the other, each rolled back at its end."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Shop]:
-        async with service.rolled_back() as session, asynccontextmanager(_shop)(service, session) as shop:
-            yield shop
+    async def opened() -> AsyncIterator[PaymentsDriver]:
+        async with service.rolled_back() as session, asynccontextmanager(_driver)(service, session) as driver:
+            yield driver
 
     return opened
 
 
 @pytest.fixture
-async def live_shop(live: ServiceUnderTest) -> AsyncIterator[Shop]:
+async def live_driver(live: ServiceUnderTest) -> AsyncIterator[PaymentsDriver]:
     """On a database of its own with real commits, for races."""
-    async for shop in _shop(live, None):
-        yield shop
+    async for driver in _driver(live, None):
+        yield driver

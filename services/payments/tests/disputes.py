@@ -3,13 +3,13 @@
 CASE = {"reason_code": "not_recognised", "case_reference": "CB-17"}
 
 
-async def dispute(shop, order, **changes):
-    async with shop.service.client("finance") as finance:
+async def dispute(driver, order, **changes):
+    async with driver.service.client("finance") as finance:
         return await finance.post("/v1/disputes", json={"order_id": order["order_id"], **CASE, **changes})
 
 
-async def close(shop, dispute_id, outcome):
-    async with shop.service.client("finance") as finance:
+async def close(driver, dispute_id, outcome):
+    async with driver.service.client("finance") as finance:
         return await finance.post(f"/v1/disputes/{dispute_id}/closing", json={"outcome": outcome})
 
 
@@ -18,9 +18,9 @@ def refused(answer, status, code):
     return answer.json()
 
 
-async def delivered(shop, *course_ids):
+async def delivered(driver, *course_ids):
     """A bought order whose money has been paid out."""
-    order, reference = await shop.buy(*course_ids)
-    await shop.status(reference, "guaranteed")
-    await shop.status(reference, "delivered")
+    order, reference = await driver.buy(*course_ids)
+    await driver.status(reference, "guaranteed")
+    await driver.status(reference, "delivered")
     return order, reference

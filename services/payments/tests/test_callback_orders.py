@@ -25,24 +25,24 @@ from shared.events.payments import (
 
 
 @pytest.mark.parametrize("newest_first", [False, True])
-async def test_callbacks_in_any_order_end_in_the_same_state(shop, newest_first):
-    order = await shop.order(await shop.sell())
-    session_id = await shop.open_session(order)
-    await shop.control.put("/control/callbacks", json={"mode": "hold", "copies": 2})
-    await shop.pay(session_id)
-    await shop.later(seconds=1)
-    await shop.later(seconds=1)
-    assert (await shop.control.post("/control/callbacks/release", json={"newest_first": newest_first})).json() == {
+async def test_callbacks_in_any_order_end_in_the_same_state(driver, newest_first):
+    order = await driver.order(await driver.sell())
+    session_id = await driver.open_session(order)
+    await driver.control.put("/control/callbacks", json={"mode": "hold", "copies": 2})
+    await driver.pay(session_id)
+    await driver.later(seconds=1)
+    await driver.later(seconds=1)
+    assert (await driver.control.post("/control/callbacks/release", json={"newest_first": newest_first})).json() == {
         "released": 8
     }
-    await shop.sandbox.run_due()
-    await shop.run(ask_about_payments)
-    payment = await shop.session.scalar(select(Payment))
+    await driver.sandbox.run_due()
+    await driver.run(ask_about_payments)
+    payment = await driver.session.scalar(select(Payment))
     assert payment.state == "settled"
-    assert (await shop.read(order))["status"] == "paid"
-    assert len(await shop.announced(PaymentConfirmed)) == 1
-    assert len(await shop.announced(PaymentSettled)) == 1
-    assert await shop.announced(PaymentFailed, PaymentReversed, DuplicateDetected) == []
+    assert (await driver.read(order))["status"] == "paid"
+    assert len(await driver.announced(PaymentConfirmed)) == 1
+    assert len(await driver.announced(PaymentSettled)) == 1
+    assert await driver.announced(PaymentFailed, PaymentReversed, DuplicateDetected) == []
 
 
 LIVES = (
@@ -58,45 +58,45 @@ LIVES = (
 
 @pytest.mark.parametrize("seed", range(21))
 @pytest.mark.parametrize("leaves", [False, True], ids=["stays", "leaves"])
-async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(shop, seed, leaves):
+async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(driver, seed, leaves):
     """Lost, doubled and shuffled: at the end our state is the provider's, said once, and the books balance.
 
     Where the learner leaves the order at any moment, it is paid, or what was paid goes back.
     """
     chance = random.Random(seed)  # noqa: S311 - no secret
     life = LIVES[seed % len(LIVES)]
-    order = await shop.order(await shop.sell())
-    session_id = await shop.open_session(order)
-    await shop.control.put("/control/callbacks", json={"mode": "hold"})
-    payment = await shop.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")  # begins as `initiated`
+    order = await driver.order(await driver.sell())
+    session_id = await driver.open_session(order)
+    await driver.control.put("/control/callbacks", json={"mode": "hold"})
+    payment = await driver.pay(session_id, first_name="SANDBOX_TO_CANCEL_STATUS")  # begins as `initiated`
     reference = payment["payment_id"]
     for status in life[1:]:
-        shop.clock.advance(seconds=chance.choice([0, 1, 60]))
-        await shop.status(reference, status)
-    bodies = [one["body"].encode() for one in shop.sandbox.books.all("delivery")]
+        driver.clock.advance(seconds=chance.choice([0, 1, 60]))
+        await driver.status(reference, status)
+    bodies = [one["body"].encode() for one in driver.sandbox.books.all("delivery")]
     delivered = [body for body in bodies for _ in range(chance.choice([0, 1, 1, 2]))]
     chance.shuffle(delivered)
     left, left_after = False, chance.randint(0, len(delivered)) if leaves else None
     for number, body in enumerate([*delivered, None]):
         if number == left_after:
-            left = (await shop.cancel(order)).status_code == 200
+            left = (await driver.cancel(order)).status_code == 200
         if body is None:
             break
-        assert (await shop.callback(body)).status_code == 200
+        assert (await driver.callback(body)).status_code == 200
         if chance.random() < 0.3:
-            await shop.run(ask_about_payments)
+            await driver.run(ask_about_payments)
     for _ in range(12):
-        shop.clock.advance(hours=1)
-        await shop.run(ask_about_payments, find_payments)
-    shop.clock.advance(days=1)
-    await shop.run(ask_about_payments)
+        driver.clock.advance(hours=1)
+        await driver.run(ask_about_payments, find_payments)
+    driver.clock.advance(days=1)
+    await driver.run(ask_about_payments)
 
-    row = await shop.session.scalar(select(Payment).execution_options(populate_existing=True))
+    row = await driver.session.scalar(select(Payment).execution_options(populate_existing=True))
     assert row.provider_status == life[-1]
-    confirmed = len(await shop.announced(PaymentConfirmed))
+    confirmed = len(await driver.announced(PaymentConfirmed))
     assert confirmed <= 1
-    status = (await shop.read(order))["status"]
-    returned = [one.amount_minor for one in await shop.announced(RefundRequested)]
+    status = (await driver.read(order))["status"]
+    returned = [one.amount_minor for one in await driver.announced(RefundRequested)]
     assert (status == "cancelled") == left
     if left:
         assert not confirmed
@@ -105,20 +105,20 @@ async def test_whatever_becomes_of_the_callbacks_we_end_where_the_provider_is(sh
         assert (status, confirmed, returned) == ("paid", 1, [])
     else:
         assert status in ({"reversed"} if confirmed else {"placed", "expired"})
-    assert len(await shop.announced(PaymentReversed)) >= (status == "reversed")
-    total = await shop.session.execute(text("select coalesce(sum(amount_minor), 0)::bigint from ledger_entries"))
+    assert len(await driver.announced(PaymentReversed)) >= (status == "reversed")
+    total = await driver.session.execute(text("select coalesce(sum(amount_minor), 0)::bigint from ledger_entries"))
     assert total.scalar() == 0
 
 
-async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop):
-    order = await shop.order(await shop.sell())
-    payment = await shop.pay(await shop.open_session(order), first_name="SANDBOX_TO_CANCEL_STATUS")
-    await shop.later(seconds=1)
+async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(driver):
+    order = await driver.order(await driver.sell())
+    payment = await driver.pay(await driver.open_session(order), first_name="SANDBOX_TO_CANCEL_STATUS")
+    await driver.later(seconds=1)
     reference = payment["payment_id"]
-    assert len(await shop.announced(PaymentFailed)) == 1
+    assert len(await driver.announced(PaymentFailed)) == 1
     body = {
         "event_type": "processed",
-        "event_date": (shop.clock() - timedelta(hours=1)).isoformat(),
+        "event_date": (driver.clock() - timedelta(hours=1)).isoformat(),
         "event_resource": "payments",
         "data": {
             "payment_id": reference,
@@ -129,8 +129,8 @@ async def test_an_old_callback_that_would_undo_a_cancellation_is_a_question(shop
             "payment_method": {"type": "card"},
         },
     }
-    answer = await shop.callback(json.dumps(body).encode())
+    answer = await driver.callback(json.dumps(body).encode())
     assert (answer.status_code, answer.json()["outcome"]) == (200, "asking")
-    await shop.run(ask_about_payments)
-    assert (await shop.read(order))["status"] == "placed"
-    assert await shop.announced(PaymentConfirmed) == []
+    await driver.run(ask_about_payments)
+    assert (await driver.read(order))["status"] == "placed"
+    assert await driver.announced(PaymentConfirmed) == []

@@ -50,7 +50,7 @@ def without_ids(document, *, keep=()):
     )
 
 
-async def state(shop, learner_id, courses):
+async def state(driver, learner_id, courses):
     """Everything that an order leaves behind, of one learner."""
     statements = {
         "orders": "select to_jsonb(o) from orders o where learner_id = :id and status = 'placed' order by order_id",
@@ -65,57 +65,60 @@ async def state(shop, learner_id, courses):
     found = {}
     for name, statement in statements.items():
         bound = text(statement.replace(":id::text", "cast(:id as text)"))
-        rows = await shop.session.execute(
+        rows = await driver.session.execute(
             bound, {"id": str(learner_id)} if ":id::text" in statement else {"id": learner_id}
         )
         found[name] = [list(row) for row in rows]
     return json.loads(without_ids(json.dumps(found, default=str, sort_keys=True), keep=courses))
 
 
-async def already_bought(shop, course_id, *, given_back, ended, lost, passed):
+async def already_bought(driver, course_id, *, given_back, ended, lost, passed):
     """`lost`: the money is gone again: not at all, so that it can be paid again, or too long ago for that."""
-    order, reference = await shop.buy(course_id)
+    order, reference = await driver.buy(course_id)
     if lost != "no" and not given_back:
-        await shop.status(reference, "cancelled")
+        await driver.status(reference, "cancelled")
     if lost == "long ago":
         this = Order.order_id == UUID(order["order_id"])
-        await shop.session.execute(update(Order).where(this).values(expires_at=shop.clock() - timedelta(days=1)))
+        await driver.session.execute(update(Order).where(this).values(expires_at=driver.clock() - timedelta(days=1)))
     if given_back:
-        assert (await shop.refund(order)).status_code == 201
+        assert (await driver.refund(order)).status_code == 201
     if passed:
-        line = await shop.session.get_one(OrderLine, UUID(order["lines"][0]["order_line_id"]))
+        line = await driver.session.get_one(OrderLine, UUID(order["lines"][0]["order_line_id"]))
         line.enrolment_id = new_id()
-        shop.session.add(RatifiedResult(enrolment_id=line.enrolment_id, passed=True))
-        await shop.session.flush()
+        driver.session.add(RatifiedResult(enrolment_id=line.enrolment_id, passed=True))
+        await driver.session.flush()
     if ended:
-        line = await shop.session.get_one(OrderLine, UUID(order["lines"][0]["order_line_id"]))
+        line = await driver.session.get_one(OrderLine, UUID(order["lines"][0]["order_line_id"]))
         line.enrolment_id = line.enrolment_id or new_id()
-        shop.session.add(
+        driver.session.add(
             EndedEnrolment(
-                enrolment_id=line.enrolment_id, learner_id=shop.learner_id, course_id=course_id, ended_at=shop.clock()
+                enrolment_id=line.enrolment_id,
+                learner_id=driver.learner_id,
+                course_id=course_id,
+                ended_at=driver.clock(),
             )
         )
-        await shop.session.flush()
+        await driver.session.flush()
 
 
-async def furnish(shop, chance):
+async def furnish(driver, chance):
     """Courses in every state there is: on sale, dearer since or soon, free, without a price, in dollars, withdrawn,
     not known."""
     courses = []
     for kind in chance.sample(KINDS, chance.randint(1, 4)):
-        course_id = new_id() if kind == "unknown" else await shop.sell(chance.randint(1, 99999), f"Course {kind}")
+        course_id = new_id() if kind == "unknown" else await driver.sell(chance.randint(1, 99999), f"Course {kind}")
         if kind == "dearer":
-            await shop.price(course_id, 100_000, shop.clock() - timedelta(days=1))
+            await driver.price(course_id, 100_000, driver.clock() - timedelta(days=1))
         if kind == "dearer soon":
-            await shop.price(course_id, 100_000, shop.clock() + timedelta(days=1))
+            await driver.price(course_id, 100_000, driver.clock() + timedelta(days=1))
         if kind == "own":
-            await shop.price(course_id, 100, shop.clock(), by=shop.learner_id)
+            await driver.price(course_id, 100, driver.clock(), by=driver.learner_id)
         if kind == "free":
-            await shop.price(course_id, 0, shop.clock())
+            await driver.price(course_id, 0, driver.clock())
         if kind == "unpriced":
-            await shop.session.execute(delete(Price).where(Price.course_id == course_id))
+            await driver.session.execute(delete(Price).where(Price.course_id == course_id))
         if kind == "dollars":
-            await shop.session.execute(update(Price).where(Price.course_id == course_id).values(currency="USD"))
+            await driver.session.execute(update(Price).where(Price.course_id == course_id).values(currency="USD"))
         courses.append((kind, course_id))
     return courses
 
@@ -136,9 +139,9 @@ KINDS = [
 
 
 @pytest.mark.parametrize("seed", range(60))
-async def test_both_ways_leave_and_answer_the_same(shop, ways, seed):
+async def test_both_ways_leave_and_answer_the_same(driver, ways, seed):
     chance = random.Random(seed)  # noqa: S311 - to be repeatable
-    courses = await furnish(shop, chance)
+    courses = await furnish(driver, chance)
     ids = [course_id for _, course_id in courses]
     position = chance.choices(["registered", "unregistered", "anonymised"], [14, 1, 1])[0]
     past = [
@@ -159,60 +162,60 @@ async def test_both_ways_leave_and_answer_the_same(shop, ways, seed):
 
     answers, states, placed = [], [], ways(fast_path=True)
     learners = [new_id(), new_id()]
-    for shop.learner_id in learners:
+    for driver.learner_id in learners:
         for one in past:
-            await already_bought(shop, **one)
+            await already_bought(driver, **one)
         if position != "unregistered":
-            await shop.register()
+            await driver.register()
         if position == "anonymised":
-            await shop.session.execute(
-                update(Learner).where(Learner.learner_id == shop.learner_id).values(anonymised_at=shop.clock())
+            await driver.session.execute(
+                update(Learner).where(Learner.learner_id == driver.learner_id).values(anonymised_at=driver.clock())
             )
-        await shop.session.execute(delete(BasketItem).where(BasketItem.learner_id == shop.learner_id))
+        await driver.session.execute(delete(BasketItem).where(BasketItem.learner_id == driver.learner_id))
         for place, course_id in enumerate(basket):
-            shop.session.add(
+            driver.session.add(
                 BasketItem(
-                    learner_id=shop.learner_id,
+                    learner_id=driver.learner_id,
                     course_id=course_id,
-                    added_at=shop.clock() - timedelta(minutes=place // 2),
+                    added_at=driver.clock() - timedelta(minutes=place // 2),
                 )
             )
-        await shop.session.flush()
+        await driver.session.flush()
     for kind, course_id in courses:
         if kind == "withdrawn":
-            await shop.withdraw(course_id)
+            await driver.withdraw(course_id)
 
     placed.clear()
-    for shop.learner_id, fast_path in zip(learners, (True, False), strict=True):
+    for driver.learner_id, fast_path in zip(learners, (True, False), strict=True):
         ways(fast_path=fast_path)
-        async with shop.learner() as client:
+        async with driver.learner() as client:
             answer = await client.post("/v1/orders", json=body, headers={"Idempotency-Key": "one"})
             repeat = await client.post("/v1/orders", json=body, headers={"Idempotency-Key": "one"})
         assert repeat.json() == answer.json() or "request_id" in answer.json()
         announced = {name: answer.headers.get(name) for name in ("content-type", "cache-control", "location")}
         answers.append(json.loads(without_ids(json.dumps([answer.status_code, answer.json(), announced]), keep=ids)))
-        states.append(await state(shop, shop.learner_id, ids))
+        states.append(await state(driver, driver.learner_id, ids))
     assert answers[0] == answers[1]
     assert states[0] == states[1]
     assert len(placed) == (answers[0][0] == 201)  # whatever can be ordered takes the fast path, and nothing else
 
 
-async def test_who_is_at_the_basket_goes_first(live_shop):
+async def test_who_is_at_the_basket_goes_first(live_driver):
     """An order drawn up from a basket that another has emptied, or is at, is not placed."""
-    shop = live_shop
-    course_id = await shop.sell()
-    await shop.register()
-    database = shop.service.process.database
-    async with shop.learner() as client:
+    driver = live_driver
+    course_id = await driver.sell()
+    await driver.register()
+    database = driver.service.process.database
+    async with driver.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
 
-        order, lines = await fast_orders.draw_up_order(database, shop.learner_id, None)
+        order, lines = await fast_orders.draw_up_order(database, driver.learner_id, None)
         async with database.transaction() as other:
-            await advisory_lock(other, "basket", shop.learner_id)
+            await advisory_lock(other, "basket", driver.learner_id)
             with pytest.raises(Fallback):
                 await fast_orders.place_order(database, order, lines, reply("busy"))
         async with database.transaction() as other:
-            await other.execute(delete(BasketItem).where(BasketItem.learner_id == shop.learner_id))
+            await other.execute(delete(BasketItem).where(BasketItem.learner_id == driver.learner_id))
             await other.flush()
             placing = asyncio.create_task(fast_orders.place_order(database, order, lines, reply("emptied")))
             await asyncio.sleep(0.2)
@@ -222,7 +225,7 @@ async def test_who_is_at_the_basket_goes_first(live_shop):
         assert (await client.get("/v1/orders")).json()["items"] == []
 
         await client.put(f"/v1/basket/items/{course_id}")
-        order, lines = await fast_orders.draw_up_order(database, shop.learner_id, None)
+        order, lines = await fast_orders.draw_up_order(database, driver.learner_id, None)
         await fast_orders.place_order(database, order, lines, reply("placed"))
         [placed] = (await client.get("/v1/orders")).json()["items"]
         assert placed["order_id"] == str(order.order_id)

@@ -50,7 +50,7 @@ def test_the_inbox_consumes_what_the_contracts_say():
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
-async def test_a_course_in_any_order_of_its_events_is_the_same(shop, order):
+async def test_a_course_in_any_order_of_its_events_is_the_same(driver, order):
     course_id = new_id()
     events = [
         course(course_id, 1),
@@ -59,48 +59,48 @@ async def test_a_course_in_any_order_of_its_events_is_the_same(shop, order):
         CourseWithdrawn(course_id=course_id, withdrawn_at=AT),
     ]
     for _ in range(2):
-        await shop.consume(*(events[n] for n in order))
-    offered = await shop.session.get(OfferedCourse, course_id, populate_existing=True)
+        await driver.consume(*(events[n] for n in order))
+    offered = await driver.session.get(OfferedCourse, course_id, populate_existing=True)
     assert (offered.version, offered.title, offered.withdrawn_at) == (2, "Inference 2", AT)
-    async with shop.learner() as client:
+    async with driver.learner() as client:
         assert (await client.put(f"/v1/basket/items/{course_id}")).json()["code"] == "course_not_on_sale"
 
 
-async def test_the_price_is_the_one_that_began_last(shop):
-    course_id = await shop.sell(49500)
-    await shop.price(course_id, 59500, shop.clock() + timedelta(days=1))
-    await shop.price(course_id, 39500, shop.clock() - timedelta(days=30))
+async def test_the_price_is_the_one_that_began_last(driver):
+    course_id = await driver.sell(49500)
+    await driver.price(course_id, 59500, driver.clock() + timedelta(days=1))
+    await driver.price(course_id, 39500, driver.clock() - timedelta(days=30))
     for days, price in ((0, 39500), (1, 59500)):
-        shop.clock.advance(days=days)
-        async with shop.learner() as client:
+        driver.clock.advance(days=days)
+        async with driver.learner() as client:
             basket = (await client.put(f"/v1/basket/items/{course_id}")).json()
         assert basket["items"][0]["price"]["amount_minor"] == price
 
 
-async def test_access_that_came_later_prolongs_the_cooling_off_period(shop):
-    shop.clock.at = datetime(2026, 11, 1, 10, tzinfo=UTC)
-    order, _ = await shop.buy(await shop.sell())
+async def test_access_that_came_later_prolongs_the_cooling_off_period(driver):
+    driver.clock.at = datetime(2026, 11, 1, 10, tzinfo=UTC)
+    order, _ = await driver.buy(await driver.sell())
     later = datetime(2026, 11, 4, 10, tzinfo=UTC)
-    await shop.consume(activated(order, activated_at=later))
-    line = (await shop.read(order))["lines"][0]
+    await driver.consume(activated(order, activated_at=later))
+    line = (await driver.read(order))["lines"][0]
     assert (line["access_at"], line["refundable_until"]) == ("2026-11-04T10:00:00Z", "2026-11-19T00:00:00Z")
 
 
-async def test_an_order_line_is_activated_once_and_another_enrolment_of_it_is_for_a_person(shop):
-    order, _ = await shop.buy(await shop.sell())
+async def test_an_order_line_is_activated_once_and_another_enrolment_of_it_is_for_a_person(driver):
+    order, _ = await driver.buy(await driver.sell())
     first = activated(order)
-    await shop.consume(first, first)
+    await driver.consume(first, first)
     with pytest.raises(AnotherActivation, match=str(first.enrolment_id)):
-        await shop.consume(activated(order))
+        await driver.consume(activated(order))
 
 
-async def test_events_about_orders_we_do_not_know_wait(shop):
+async def test_events_about_orders_we_do_not_know_wait(driver):
     line = {name: str(new_id()) for name in ("course_id", "course_version_id", "order_line_id")}
     order = {"order_id": str(new_id()), "lines": [line]}
     with pytest.raises(RetryLater):
-        await shop.consume(activated(order))
+        await driver.consume(activated(order))
     with pytest.raises(RetryLater):
-        await shop.consume(refused(order))
+        await driver.consume(refused(order))
 
 
 def refused(order, line=0) -> ActivationRefused:
@@ -114,79 +114,79 @@ def refused(order, line=0) -> ActivationRefused:
     )
 
 
-async def test_a_refused_activation_is_compensated_once_and_its_sibling_stays(shop):
-    order, _ = await shop.buy(await shop.sell(49500), await shop.sell(59500))
+async def test_a_refused_activation_is_compensated_once_and_its_sibling_stays(driver):
+    order, _ = await driver.buy(await driver.sell(49500), await driver.sell(59500))
     for _ in range(3):
-        await shop.consume(refused(order, line=1))
-    (refund,) = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
+        await driver.consume(refused(order, line=1))
+    (refund,) = [event for event in await published(driver.session) if isinstance(event, RefundRequested)]
     assert (refund.amount_minor, refund.reason_code) == (59500, "activation_impossible")
     assert str(refund.order_line_id) == order["lines"][1]["order_line_id"]
-    lines = (await shop.read(order))["lines"]
+    lines = (await driver.read(order))["lines"]
     assert [line["refund"] and line["refund"]["reason_code"] for line in lines] == [None, "activation_impossible"]
 
 
-async def test_a_refusal_that_overtakes_its_payment_waits(shop):
-    order = await shop.order(await shop.sell())
+async def test_a_refusal_that_overtakes_its_payment_waits(driver):
+    order = await driver.order(await driver.sell())
     with pytest.raises(RetryLater):
-        await shop.consume(refused(order))
+        await driver.consume(refused(order))
 
 
-async def test_a_refusal_after_the_learner_cancelled_changes_nothing(shop):
-    order, _ = await shop.buy(await shop.sell())
-    await shop.refund(order)
-    await shop.consume(refused(order))
-    refunds = [event for event in await published(shop.session) if isinstance(event, RefundRequested)]
+async def test_a_refusal_after_the_learner_cancelled_changes_nothing(driver):
+    order, _ = await driver.buy(await driver.sell())
+    await driver.refund(order)
+    await driver.consume(refused(order))
+    refunds = [event for event in await published(driver.session) if isinstance(event, RefundRequested)]
     assert [refund.reason_code for refund in refunds] == ["cooling_off"]
 
 
 @pytest.mark.parametrize("kind", [EnrolmentCancelled, EnrolmentFailed])
 @pytest.mark.parametrize("end_first", [False, True])
-async def test_a_course_whose_enrolment_ended_can_be_bought_again(shop, kind, end_first):
-    course_id = await shop.sell()
-    order, _ = await shop.buy(course_id)
+async def test_a_course_whose_enrolment_ended_can_be_bought_again(driver, kind, end_first):
+    course_id = await driver.sell()
+    order, _ = await driver.buy(course_id)
     began = activated(order)
     cancelled = {"cancelled_at": AT, "reason_code": "withdrawn", "sequence": 2}
     at: dict[str, Any] = cancelled if kind is EnrolmentCancelled else {"failed_at": AT}
-    ended = kind(enrolment_id=began.enrolment_id, learner_id=shop.learner_id, course_id=course_id, **at)
+    ended = kind(enrolment_id=began.enrolment_id, learner_id=driver.learner_id, course_id=course_id, **at)
     for event in (ended, began) if end_first else (began, ended):
-        await shop.consume(event, event)
-    again, _ = await shop.buy(course_id)
+        await driver.consume(event, event)
+    again, _ = await driver.buy(course_id)
     assert again["status"] == "paid"
-    assert len([event for event in await published(shop.session) if isinstance(event, PaymentConfirmed)]) == 2
+    assert len([event for event in await published(driver.session) if isinstance(event, PaymentConfirmed)]) == 2
 
 
 @pytest.mark.parametrize("order_announced", [*permutations(range(3))])
-async def test_who_lost_the_credit_of_a_course_buys_it_again_while_it_is_revoked(shop, order_announced):
-    course_id = await shop.sell()
-    order, _ = await shop.buy(course_id)
+async def test_who_lost_the_credit_of_a_course_buys_it_again_while_it_is_revoked(driver, order_announced):
+    course_id = await driver.sell()
+    order, _ = await driver.buy(course_id)
     began = activated(order)
     facts = {
         "credit_id": new_id(),
-        "learner_id": shop.learner_id,
+        "learner_id": driver.learner_id,
         "board_id": new_id(),
         "enrolment_id": began.enrolment_id,
         "reason_code": "error",
     }
     taken = [CreditRevoked(**facts, revoked_at=AT, revision=revision) for revision in (1, 3)]
     words = [taken[0], CreditReinstated(**facts, reinstated_at=AT, revision=2), taken[1]]
-    await shop.consume(began, taken[0].model_copy(update={"revision": None}))
-    async with shop.learner() as client:
+    await driver.consume(began, taken[0].model_copy(update={"revision": None}))
+    async with driver.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
         assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
         given_back = [words[n] for n in order_announced if n < 2]
-        await shop.consume(*given_back, *given_back)
+        await driver.consume(*given_back, *given_back)
         assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
-        await shop.consume(*(words[n] for n in order_announced))
-    again, _ = await shop.buy(course_id)
+        await driver.consume(*(words[n] for n in order_announced))
+    again, _ = await driver.buy(course_id)
     assert again["status"] == "paid"
 
 
-async def test_a_course_whose_enrolment_goes_on_cannot_be_bought_again(shop):
-    course_id = await shop.sell()
-    order, _ = await shop.buy(course_id)
-    await shop.consume(activated(order))
-    async with shop.learner() as client:
+async def test_a_course_whose_enrolment_goes_on_cannot_be_bought_again(driver):
+    course_id = await driver.sell()
+    order, _ = await driver.buy(course_id)
+    await driver.consume(activated(order))
+    async with driver.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
         assert (await client.post("/v1/orders")).json()["code"] == "already_bought"
-    line = await shop.session.scalar(select(OrderLine))
+    line = await driver.session.scalar(select(OrderLine))
     assert line.enrolment_id is not None

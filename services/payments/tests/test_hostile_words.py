@@ -40,21 +40,21 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("changes", HOSTILE.values(), ids=HOSTILE)
-async def test_what_cannot_be_held_is_dead_lettered_and_the_provider_asked(shop, changes):
-    _, reference = await shop.buy(await shop.sell())
+async def test_what_cannot_be_held_is_dead_lettered_and_the_provider_asked(driver, changes):
+    _, reference = await driver.buy(await driver.sell())
     for subject, outcome in ((reference, "asking"), ("STRANGE1", "not_understood")):
-        answer = await shop.callback(json.dumps(notification(subject, **changes)).encode())
+        answer = await driver.callback(json.dumps(notification(subject, **changes)).encode())
         assert (answer.status_code, answer.json()["outcome"]) == (200, outcome)
-    assert "not_understood" in await shop.unmatched()
-    asked = await shop.session.scalar(select(Payment.ask_at).where(Payment.reference == reference))
-    assert asked == shop.clock()
+    assert "not_understood" in await driver.unmatched()
+    asked = await driver.session.scalar(select(Payment.ask_at).where(Payment.reference == reference))
+    assert asked == driver.clock()
 
 
-async def test_a_redirect_is_no_refusal(shop, monkeypatch):
-    order, reference = await shop.buy(await shop.sell())
-    await shop.deliver(reference)
-    await shop.refund(order)
-    stream = shop.provider._http.stream
+async def test_a_redirect_is_no_refusal(driver, monkeypatch):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    stream = driver.provider._http.stream
 
     @asynccontextmanager
     async def moved(method, path, **options):
@@ -66,9 +66,9 @@ async def test_a_redirect_is_no_refusal(shop, monkeypatch):
             yield answer
 
     with monkeypatch.context() as patch:
-        patch.setattr(shop.provider._http, "stream", moved)
-        await shop.run(submit_refunds)
-    assert (await shop.read(order))["lines"][0]["refund"]["status"] == "submitting"
-    await shop.later(minutes=2)
-    await shop.run(submit_refunds)
-    assert len(shop.sandbox.refunds(reference)) == 1
+        patch.setattr(driver.provider._http, "stream", moved)
+        await driver.run(submit_refunds)
+    assert (await driver.read(order))["lines"][0]["refund"]["status"] == "submitting"
+    await driver.later(minutes=2)
+    await driver.run(submit_refunds)
+    assert len(driver.sandbox.refunds(reference)) == 1

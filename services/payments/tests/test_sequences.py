@@ -19,11 +19,11 @@ FIRST, LIVES = int(os.environ.get("FIRST_LIFE", "0")), int(os.environ.get("LIVES
 SEARCHED = int(os.environ.get("SEARCHED", "20"))
 
 
-async def live(open_shop, monkeypatch, seed, kind=Life):
+async def live(open_driver, monkeypatch, seed, kind=Life):
     """One life from its beginning to its rest. Raises Violation."""
-    async with open_shop() as shop:
+    async with open_driver() as driver:
         with monkeypatch.context() as patch:
-            life = kind(shop, monkeypatch, seed)
+            life = kind(driver, monkeypatch, seed)
             life.provider.attend(patch)
             try:
                 await life.begin()
@@ -35,12 +35,12 @@ async def live(open_shop, monkeypatch, seed, kind=Life):
                 raise
 
 
-async def violation_of(open_shop, monkeypatch, seed, fault):
+async def violation_of(open_driver, monkeypatch, seed, fault):
     """What this life shows of the fault; nothing where it does not meet it."""
     with monkeypatch.context() as patch:
         fault.bring_back(patch)
         try:
-            await live(open_shop, monkeypatch, seed, fault.kind)
+            await live(open_driver, monkeypatch, seed, fault.kind)
         except Violation as seen:
             return str(seen)
     return ""
@@ -57,18 +57,18 @@ SEEDS = [
 
 @pytest.mark.parametrize("kind", [Life, TwoOrders])
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_in_the_end_our_ledger_is_the_providers_books(open_shop, monkeypatch, seed, kind):
-    await live(open_shop, monkeypatch, seed, kind)
+async def test_in_the_end_our_ledger_is_the_providers_books(open_driver, monkeypatch, seed, kind):
+    await live(open_driver, monkeypatch, seed, kind)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-async def test_the_sequences_are_not_blind(open_shop, monkeypatch, name):
+async def test_the_sequences_are_not_blind(open_driver, monkeypatch, name):
     fault = FAULTS[name]
     able = (seed for seed in count(fault.begin) if fault.needs <= fault.kind.of(seed))
     for seed in islice(able, SEARCHED):
-        if seen := await violation_of(open_shop, monkeypatch, seed, fault):
+        if seen := await violation_of(open_driver, monkeypatch, seed, fault):
             assert re.match(fault.seen_as, seen) or seed != fault.begin, seen
-            await live(open_shop, monkeypatch, seed, fault.kind)  # and it is the fault that it shows
+            await live(open_driver, monkeypatch, seed, fault.kind)  # and it is the fault that it shows
             return
     pytest.fail(f"{SEARCHED} lives did not see it: {name.replace('_', ' ')}")

@@ -13,28 +13,28 @@ from shared.messaging.tables import QueuedEmail
 
 
 @pytest.fixture
-async def sent(shop):
+async def sent(driver):
     """A refund under way; its order and the provider's record of it."""
-    order, reference = await shop.buy(await shop.sell())
-    await shop.deliver(reference)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     return order, refund
 
 
-async def say(shop, refund, status, **changes):
-    shop.clock.advance(seconds=1)
+async def say(driver, refund, status, **changes):
+    driver.clock.advance(seconds=1)
     names = ("refund_id", "payment_id", "amount", "currency", "external_reference")
     data = {name: refund[name] for name in names} | {"status": status} | changes
-    event = {"event_type": status, "event_date": shop.clock().isoformat(), "event_resource": "refunds", "data": data}
-    answer = await shop.callback(json.dumps(event).encode())
+    event = {"event_type": status, "event_date": driver.clock().isoformat(), "event_resource": "refunds", "data": data}
+    answer = await driver.callback(json.dumps(event).encode())
     assert answer.status_code == 200, answer.text
     return answer.json()["outcome"]
 
 
-async def status_of(shop, order):
-    return (await shop.read(order))["lines"][0]["refund"]["status"]
+async def status_of(driver, order):
+    return (await driver.read(order))["lines"][0]["refund"]["status"]
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ async def status_of(shop, order):
     [({"amount": 40000}, 40000), ({"amount": 0}, 0), ({"currency": "EUR"}, 0)],
     ids=["less", "nothing", "another currency"],
 )
-async def test_what_was_not_paid_in_full_is_owed_still_and_finance_sees_it(shop, sent, changes, paid):
+async def test_what_was_not_paid_in_full_is_owed_still_and_finance_sees_it(driver, sent, changes, paid):
     order, refund = sent
-    assert await say(shop, refund, "finished", **changes) == "applied"
-    assert await status_of(shop, order) == "returned"
-    assert await shop.announced(RefundCompleted) == []
+    assert await say(driver, refund, "finished", **changes) == "applied"
+    assert await status_of(driver, order) == "returned"
+    assert await driver.announced(RefundCompleted) == []
     wanted = {"cash": 49500 - paid, "refund_liability": paid - 49500}
-    assert await shop.balances() == {account: amount for account, amount in wanted.items() if amount}
-    seen = (await shop.unmatched())["refunded_too_little"]
+    assert await driver.balances() == {account: amount for account, amount in wanted.items() if amount}
+    seen = (await driver.unmatched())["refunded_too_little"]
     assert (seen.amount_minor, seen.currency, str(seen.order_id)) == (
         changes.get("amount", 49500),
         changes.get("currency", "GBP"),
@@ -57,21 +57,21 @@ async def test_what_was_not_paid_in_full_is_owed_still_and_finance_sees_it(shop,
     )
 
 
-async def test_the_same_word_with_the_whole_amount_completes_it(shop, sent):
+async def test_the_same_word_with_the_whole_amount_completes_it(driver, sent):
     order, refund = sent
-    await say(shop, refund, "finished", amount=40000)
-    assert await say(shop, refund, "finished") == "applied"
-    assert await status_of(shop, order) == "completed"
-    assert len(await shop.announced(RefundCompleted)) == 1
-    assert await shop.balances() == {}
-    assert await say(shop, refund, "finished") == "known"
+    await say(driver, refund, "finished", amount=40000)
+    assert await say(driver, refund, "finished") == "applied"
+    assert await status_of(driver, order) == "completed"
+    assert len(await driver.announced(RefundCompleted)) == 1
+    assert await driver.balances() == {}
+    assert await say(driver, refund, "finished") == "known"
 
 
-async def test_that_it_was_paid_is_announced_again_after_it_was_sent_back(shop, sent):
+async def test_that_it_was_paid_is_announced_again_after_it_was_sent_back(driver, sent):
     _, refund = sent
     for status in ("finished", "returned", "received", "finished", "finished"):
-        await say(shop, refund, status)
-    announced = (await shop.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "refund_finished"))).all()
+        await say(driver, refund, status)
+    announced = (await driver.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "refund_finished"))).all()
     assert len(announced) == 2
     assert all(WHY[Reason.COOLING_OFF] in email.text for email in announced)
 
@@ -80,81 +80,81 @@ def test_every_reason_is_given_in_a_sentence():
     assert set(WHY) == set(Reason)
 
 
-async def send_again(shop, order, **who):
-    refund = (await shop.read(order))["lines"][0]["refund"]
-    async with shop.service.client("finance", **who) as finance:
+async def send_again(driver, order, **who):
+    refund = (await driver.read(order))["lines"][0]["refund"]
+    async with driver.service.client("finance", **who) as finance:
         return await finance.post(f"/v1/orders/{order['order_id']}/refunds/{refund['refund_id']}/retry")
 
 
-async def pay_in_part(shop, refund, amount):
+async def pay_in_part(driver, refund, amount):
     """It ends at the provider with less than was asked for."""
     refund["plan"], refund["amount"] = [], amount
-    shop.clock.advance(seconds=1)
-    shop.sandbox.set_refund_status(refund, "finished")
-    await shop.sandbox.run_due()
+    driver.clock.advance(seconds=1)
+    driver.sandbox.set_refund_status(refund, "finished")
+    await driver.sandbox.run_due()
 
 
-async def test_finance_has_the_rest_of_a_refund_sent_and_no_more(shop, sent):
+async def test_finance_has_the_rest_of_a_refund_sent_and_no_more(driver, sent):
     order, refund = sent
-    await pay_in_part(shop, refund, 40000)
-    assert (await send_again(shop, order)).status_code == 200
+    await pay_in_part(driver, refund, 40000)
+    assert (await send_again(driver, order)).status_code == 200
     for _ in range(2):
-        await shop.run(submit_refunds, follow_refunds)
-        await shop.later(minutes=3)
-    made = shop.sandbox.refunds(refund["payment_id"])
+        await driver.run(submit_refunds, follow_refunds)
+        await driver.later(minutes=3)
+    made = driver.sandbox.refunds(refund["payment_id"])
     assert [(one["status"], one["amount"]) for one in made] == [("finished", 40000), ("finished", 9500)]
-    assert await status_of(shop, order) == "completed"
-    assert len(await shop.announced(RefundCompleted)) == 1
-    assert await shop.balances() == {}
-    assert "refunded_twice" not in await shop.unmatched()
-    assert (await send_again(shop, order)).status_code == 409
+    assert await status_of(driver, order) == "completed"
+    assert len(await driver.announced(RefundCompleted)) == 1
+    assert await driver.balances() == {}
+    assert "refunded_twice" not in await driver.unmatched()
+    assert (await send_again(driver, order)).status_code == 409
 
 
-async def test_a_rest_that_is_paid_in_part_again_is_sent_again(shop, sent):
+async def test_a_rest_that_is_paid_in_part_again_is_sent_again(driver, sent):
     order, refund = sent
-    await pay_in_part(shop, refund, 40000)
-    await send_again(shop, order)
-    await shop.run(submit_refunds)
-    assert await status_of(shop, order) == "submitted"
-    assert (await send_again(shop, order)).status_code == 409  # it is under way
-    [_, rest] = shop.sandbox.refunds(refund["payment_id"])
-    await pay_in_part(shop, rest, 500)
-    assert await status_of(shop, order) == "returned"
-    await send_again(shop, order)
-    await shop.run(submit_refunds)
-    assert [one["amount"] for one in shop.sandbox.refunds(refund["payment_id"])] == [40000, 500, 9000]
+    await pay_in_part(driver, refund, 40000)
+    await send_again(driver, order)
+    await driver.run(submit_refunds)
+    assert await status_of(driver, order) == "submitted"
+    assert (await send_again(driver, order)).status_code == 409  # it is under way
+    [_, rest] = driver.sandbox.refunds(refund["payment_id"])
+    await pay_in_part(driver, rest, 500)
+    assert await status_of(driver, order) == "returned"
+    await send_again(driver, order)
+    await driver.run(submit_refunds)
+    assert [one["amount"] for one in driver.sandbox.refunds(refund["payment_id"])] == [40000, 500, 9000]
 
 
-async def test_what_the_provider_may_still_pay_is_not_sent_beside(shop, sent):
+async def test_what_the_provider_may_still_pay_is_not_sent_beside(driver, sent):
     order, refund = sent
-    await say(shop, refund, "finished")
-    await say(shop, refund, "returned")
-    refused = await send_again(shop, order)
+    await say(driver, refund, "finished")
+    await say(driver, refund, "returned")
+    refused = await send_again(driver, order)
     assert (refused.status_code, refused.json()["code"]) == (409, "refund_not_failed")
 
 
-async def test_a_rest_of_which_a_part_was_paid_in_another_currency_is_not_sent(shop, sent):
+async def test_a_rest_of_which_a_part_was_paid_in_another_currency_is_not_sent(driver, sent):
     order, refund = sent
-    await say(shop, refund, "finished", currency="EUR")
-    assert (await send_again(shop, order)).status_code == 409
+    await say(driver, refund, "finished", currency="EUR")
+    assert (await send_again(driver, order)).status_code == 409
 
 
-async def test_nobody_sends_the_rest_of_their_own_refund(shop, sent):
+async def test_nobody_sends_the_rest_of_their_own_refund(driver, sent):
     order, refund = sent
-    await pay_in_part(shop, refund, 40000)
-    refused = await send_again(shop, order, id=shop.learner_id)
+    await pay_in_part(driver, refund, 40000)
+    refused = await send_again(driver, order, id=driver.learner_id)
     assert (refused.status_code, refused.json()["code"]) == (403, "own_order")
 
 
-async def test_a_rest_whose_answer_was_lost_is_sent_once(shop, sent):
+async def test_a_rest_whose_answer_was_lost_is_sent_once(driver, sent):
     order, refund = sent
-    await pay_in_part(shop, refund, 40000)
-    await send_again(shop, order)
-    await shop.control.post(
+    await pay_in_part(driver, refund, 40000)
+    await send_again(driver, order)
+    await driver.control.post(
         "/control/failures", json={"operation": "create_refund", "seconds": 0, "takes_effect": True}
     )
     for _ in range(4):
-        await shop.run(submit_refunds, follow_refunds)
-        await shop.later(minutes=3)
-    assert [one["amount"] for one in shop.sandbox.refunds(refund["payment_id"])] == [40000, 9500]
-    assert await status_of(shop, order) == "completed"
+        await driver.run(submit_refunds, follow_refunds)
+        await driver.later(minutes=3)
+    assert [one["amount"] for one in driver.sandbox.refunds(refund["payment_id"])] == [40000, 9500]
+    assert await status_of(driver, order) == "completed"

@@ -20,43 +20,43 @@ from shared.messaging.outbox import OutboxNotifier
 BODY = CheckoutDetails(Payer("ada@example.org", "Ada", "Lovelace", "GB"), "https://learn.example/", None)
 
 
-async def attempts_of(shop):
+async def attempts_of(driver):
     """The state of each, the first first."""
-    async with shop.service.process.database.transaction() as session:
+    async with driver.service.process.database.transaction() as session:
         return (await session.scalars(select(CheckoutAttempt.status).order_by(CheckoutAttempt.attempt_no))).all()
 
 
-async def test_an_opening_that_another_did_not_wait_for_is_closed(live_shop, monkeypatch):
-    shop, order = live_shop, await live_shop.order(await live_shop.sell())
-    create = shop.provider.create_checkout
+async def test_an_opening_that_another_did_not_wait_for_is_closed(live_driver, monkeypatch):
+    driver, order = live_driver, await live_driver.order(await live_driver.sell())
+    create = driver.provider.create_checkout
 
     async def slowly(described, at):
         made = await create(described, at)
-        monkeypatch.setattr(shop.provider, "create_checkout", create)
-        shop.clock.advance(seconds=31)
-        answers.append(await shop.checkout(order))
+        monkeypatch.setattr(driver.provider, "create_checkout", create)
+        driver.clock.advance(seconds=31)
+        answers.append(await driver.checkout(order))
         return made
 
     answers = []
-    monkeypatch.setattr(shop.provider, "create_checkout", slowly)
-    answers.append(await shop.checkout(order))
+    monkeypatch.setattr(driver.provider, "create_checkout", slowly)
+    answers.append(await driver.checkout(order))
     assert [one.status_code for one in answers] == [201, 409]
     assert (answers[1].json()["code"], answers[1].headers["Retry-After"]) == ("checkout_running", "2")
-    await shop.run(close_checkouts)
-    assert await attempts_of(shop) == ["closed", "open"]
-    again = await shop.checkout(order)
+    await driver.run(close_checkouts)
+    assert await attempts_of(driver) == ["closed", "open"]
+    again = await driver.checkout(order)
     assert again.json()["pay_url"] == answers[0].json()["pay_url"]
 
 
 @pytest.fixture
-async def replicas(live_shop):
+async def replicas(live_driver):
     """Two, of which the clock of the second machine stands 40 seconds ahead of the first one's."""
-    live_shop.clock.at = system_clock()
+    live_driver.clock.at = system_clock()
     made = []
     for ahead in (timedelta(), timedelta(seconds=40)):
         clock = DatabaseClock(lambda ahead=ahead: system_clock() + ahead)
         made.append(
-            Database(live_shop.service.process.database.url, "payments", notifier=OutboxNotifier(), clock=clock)
+            Database(live_driver.service.process.database.url, "payments", notifier=OutboxNotifier(), clock=clock)
         )
         await made[-1].set_clock()
     yield made
@@ -64,9 +64,9 @@ async def replicas(live_shop):
         await one.dispose()
 
 
-async def test_two_replicas_whose_clocks_are_apart_open_one_pay_page(live_shop, replicas, monkeypatch):
-    shop, order = live_shop, await live_shop.order(await live_shop.sell())
-    create, asked, announced = shop.provider.create_checkout, asyncio.Event(), asyncio.Event()
+async def test_two_replicas_whose_clocks_are_apart_open_one_pay_page(live_driver, replicas, monkeypatch):
+    driver, order = live_driver, await live_driver.order(await live_driver.sell())
+    create, asked, announced = driver.provider.create_checkout, asyncio.Event(), asyncio.Event()
 
     async def slowly(described, at):
         asked.set()
@@ -75,9 +75,9 @@ async def test_two_replicas_whose_clocks_are_apart_open_one_pay_page(live_shop, 
 
     async def press(replica):
         async with replica.transaction() as session:
-            return await start_checkout(session, shop.provider, UUID(order["order_id"]), BODY)
+            return await start_checkout(session, driver.provider, UUID(order["order_id"]), BODY)
 
-    monkeypatch.setattr(shop.provider, "create_checkout", slowly)
+    monkeypatch.setattr(driver.provider, "create_checkout", slowly)
     first = asyncio.create_task(press(replicas[0]))
     await asked.wait()
     try:
@@ -86,4 +86,4 @@ async def test_two_replicas_whose_clocks_are_apart_open_one_pay_page(live_shop, 
     finally:
         announced.set()
     assert (await first).status == "open"
-    assert await attempts_of(shop) == ["open"]
+    assert await attempts_of(driver) == ["open"]

@@ -15,49 +15,49 @@ from shared.events.payments import RefundCompleted, RefundFailed
 from shared.messaging.tables import QueuedEmail
 
 
-async def bought(shop, lines=2):
-    order, reference = await shop.buy(*[await shop.sell() for _ in range(lines)])
-    await shop.deliver(reference)
+async def bought(driver, lines=2):
+    order, reference = await driver.buy(*[await driver.sell() for _ in range(lines)])
+    await driver.deliver(reference)
     return order, reference
 
 
-async def refunded(shop):
+async def refunded(driver):
     """An order of one line that was paid back; and the provider's refund."""
-    order, reference = await bought(shop, 1)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+    order, reference = await bought(driver, 1)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     for _ in range(3):
-        await shop.later(seconds=2)
-    assert await status_of(shop, order) == "completed"
+        await driver.later(seconds=2)
+    assert await status_of(driver, order) == "completed"
     return order, refund
 
 
-async def status_of(shop, order, line=0):
-    return (await shop.read(order))["lines"][line]["refund"]["status"]
+async def status_of(driver, order, line=0):
+    return (await driver.read(order))["lines"][line]["refund"]["status"]
 
 
-async def say(shop, refund, status, *, at=None, **changes):
+async def say(driver, refund, status, *, at=None, **changes):
     """A callback about a refund; what it came to."""
-    shop.clock.advance(seconds=1)
+    driver.clock.advance(seconds=1)
     names = ("refund_id", "payment_id", "amount", "currency", "external_reference")
     data = {name: refund[name] for name in names} | {"status": status} | changes
-    date = (at or shop.clock()).isoformat()
+    date = (at or driver.clock()).isoformat()
     body = {"event_type": status, "event_date": date, "event_resource": "refunds", "data": data}
-    return (await shop.callback(json.dumps(body).encode())).json()["outcome"]
+    return (await driver.callback(json.dumps(body).encode())).json()["outcome"]
 
 
-async def days_go_by(shop, rounds=4):
+async def days_go_by(driver, rounds=4):
     for pause in [{"minutes": 10}] * rounds + [{"hours": 25}] * 3:
-        await shop.later(**pause)
-        await shop.run(find_payments, ask_about_payments, submit_refunds, follow_refunds, compare_with_provider)
+        await driver.later(**pause)
+        await driver.run(find_payments, ask_about_payments, submit_refunds, follow_refunds, compare_with_provider)
 
 
-def without_references(shop, monkeypatch, public_urls, kind="refund_id"):
+def without_references(driver, monkeypatch, public_urls, kind="refund_id"):
     """The provider leaves our reference null in these places: its answer to the creation, its other answers, its
     callbacks."""
     creating = []
-    public, tell, create = provider_api.public, shop.sandbox._tell, shop.sandbox.create_refund
+    public, tell, create = provider_api.public, driver.sandbox._tell, driver.sandbox.create_refund
 
     def shown(record):
         null = kind in record and ("answer" if creating else "list") in public_urls
@@ -74,12 +74,12 @@ def without_references(shop, monkeypatch, public_urls, kind="refund_id"):
         return tell(url, event_type, resource, at, {**data, **({"external_reference": None} if null else {})})
 
     monkeypatch.setattr(provider_api, "public", shown)
-    monkeypatch.setattr(shop.sandbox, "create_refund", created)
-    monkeypatch.setattr(shop.sandbox, "_tell", announced)
+    monkeypatch.setattr(driver.sandbox, "create_refund", created)
+    monkeypatch.setattr(driver.sandbox, "_tell", announced)
 
 
-def first_creation_times_out(shop, monkeypatch):
-    create, asked = shop.provider.create_refund, []
+def first_creation_times_out(driver, monkeypatch):
+    create, asked = driver.provider.create_refund, []
 
     async def slowly(*arguments):
         asked.append(arguments)
@@ -88,7 +88,7 @@ def first_creation_times_out(shop, monkeypatch):
             raise ProviderUnavailable("it took effect, and nobody learnt of it")
         return said
 
-    monkeypatch.setattr(shop.provider, "create_refund", slowly)
+    monkeypatch.setattr(driver.provider, "create_refund", slowly)
 
 
 PLACES = [
@@ -104,190 +104,190 @@ PLACES = [
 
 @pytest.mark.parametrize("timed_out", [False, True])
 @pytest.mark.parametrize("public_urls", PLACES, ids="+".join)
-async def test_a_refund_without_our_reference_is_paid_once(shop, monkeypatch, public_urls, timed_out):
-    order, reference = await bought(shop)
-    without_references(shop, monkeypatch, public_urls)
+async def test_a_refund_without_our_reference_is_paid_once(driver, monkeypatch, public_urls, timed_out):
+    order, reference = await bought(driver)
+    without_references(driver, monkeypatch, public_urls)
     if timed_out:
-        first_creation_times_out(shop, monkeypatch)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    await days_go_by(shop)
-    assert [(one["amount"], one["status"]) for one in shop.sandbox.refunds(reference)] == [(49500, "finished")]
-    assert await status_of(shop, order) == "completed"
-    assert (len(await shop.announced(RefundCompleted)), await shop.announced(RefundFailed)) == (1, [])
-    assert await shop.balances() == {"cash": 49500, "sales": -49500}
+        first_creation_times_out(driver, monkeypatch)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    await days_go_by(driver)
+    assert [(one["amount"], one["status"]) for one in driver.sandbox.refunds(reference)] == [(49500, "finished")]
+    assert await status_of(driver, order) == "completed"
+    assert (len(await driver.announced(RefundCompleted)), await driver.announced(RefundFailed)) == (1, [])
+    assert await driver.balances() == {"cash": 49500, "sales": -49500}
 
 
 @pytest.mark.parametrize("external", [None, "by hand"])
-async def test_nothing_is_sent_beside_a_refund_that_nobody_can_explain(shop, external):
+async def test_nothing_is_sent_beside_a_refund_that_nobody_can_explain(driver, external):
     """It was made by hand, for all we know for this line."""
-    order, reference = await bought(shop)
-    by_hand = shop.sandbox.create_refund(reference, 49500, external, "")
+    order, reference = await bought(driver)
+    by_hand = driver.sandbox.create_refund(reference, 49500, external, "")
     for _ in range(3):
-        await shop.later(seconds=2)
-    await shop.refund(order)
-    await days_go_by(shop)
-    assert shop.sandbox.refunds(reference) == [by_hand]
-    assert await status_of(shop, order) == "requested"
-    row = (await shop.unmatched())["unknown_refund"]
+        await driver.later(seconds=2)
+    await driver.refund(order)
+    await days_go_by(driver)
+    assert driver.sandbox.refunds(reference) == [by_hand]
+    assert await status_of(driver, order) == "requested"
+    row = (await driver.unmatched())["unknown_refund"]
     assert (row.reference, str(row.order_id)) == (by_hand["refund_id"], order["order_id"])
 
 
-async def test_the_rest_of_what_was_paid_in_part_is_not_the_whole_though_the_list_leaves_that_out(shop, monkeypatch):
-    order, reference = await bought(shop)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+async def test_the_rest_of_what_was_paid_in_part_is_not_the_whole_though_the_list_leaves_that_out(driver, monkeypatch):
+    order, reference = await bought(driver)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     refund["plan"], refund["amount"], refund["status"] = [], 40000, "finished"
-    await say(shop, refund, "finished")
-    shown = (await shop.read(order))["lines"][0]["refund"]
-    async with shop.service.client("finance") as finance:
+    await say(driver, refund, "finished")
+    shown = (await driver.read(order))["lines"][0]["refund"]
+    async with driver.service.client("finance") as finance:
         path = f"/v1/orders/{order['order_id']}/refunds/{shown['refund_id']}/retry"
         assert (await finance.post(path)).status_code == 200
-    look = shop.provider.refunds_of
+    look = driver.provider.refunds_of
 
     async def forgetful(asked):
         return [one for one in await look(asked) if one.provider_refund_id != refund["refund_id"]]
 
-    monkeypatch.setattr(shop.provider, "refunds_of", forgetful)
-    await shop.run(submit_refunds)
-    assert [one["amount"] for one in shop.sandbox.refunds(reference)] == [40000, 9500]
+    monkeypatch.setattr(driver.provider, "refunds_of", forgetful)
+    await driver.run(submit_refunds)
+    assert [one["amount"] for one in driver.sandbox.refunds(reference)] == [40000, 9500]
 
 
 @pytest.mark.parametrize("source", ["callback", "list"])
-async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(shop, source):
-    order, refund = await refunded(shop)
-    before = len((await shop.session.scalars(select(QueuedEmail))).all())
+async def test_a_word_nobody_knows_takes_back_no_refund_that_was_paid(driver, source):
+    order, refund = await refunded(driver)
+    before = len((await driver.session.scalars(select(QueuedEmail))).all())
     refund["status"] = "archived"
-    shop.sandbox.books.put("refund", refund["refund_id"], refund)
+    driver.sandbox.books.put("refund", refund["refund_id"], refund)
     if source == "callback":
-        assert await say(shop, refund, "archived") == "not_known_yet"
-    await days_go_by(shop)
-    assert await status_of(shop, order) == "completed"
-    assert (await shop.unmatched())["unknown_status"].provider_status == "archived"
-    assert len((await shop.session.scalars(select(QueuedEmail))).all()) == before
-    assert len(await shop.announced(RefundCompleted)) == 1
-    assert await shop.balances() == {}
+        assert await say(driver, refund, "archived") == "not_known_yet"
+    await days_go_by(driver)
+    assert await status_of(driver, order) == "completed"
+    assert (await driver.unmatched())["unknown_status"].provider_status == "archived"
+    assert len((await driver.session.scalars(select(QueuedEmail))).all()) == before
+    assert len(await driver.announced(RefundCompleted)) == 1
+    assert await driver.balances() == {}
     refund["status"] = "returned"  # and what comes after it still counts
-    assert await say(shop, refund, "returned") == "applied"
-    assert await status_of(shop, order) == "returned"
+    assert await say(driver, refund, "returned") == "applied"
+    assert await status_of(driver, order) == "returned"
 
 
 @pytest.mark.parametrize(
     "public_urls", [("list",), ("list", "callbacks"), ("callbacks",), ("lost",), ("list", "lost")], ids="+".join
 )
-async def test_a_payment_without_our_reference_is_found_by_our_session(shop, monkeypatch, public_urls):
-    without_references(shop, monkeypatch, public_urls, kind="payment_method")
+async def test_a_payment_without_our_reference_is_found_by_our_session(driver, monkeypatch, public_urls):
+    without_references(driver, monkeypatch, public_urls, kind="payment_method")
     if "lost" in public_urls:
-        await shop.control.put("/control/callbacks", json={"mode": "drop"})
-    order = await shop.order(await shop.sell())
-    await shop.pay(await shop.open_session(order))
-    await days_go_by(shop)
-    assert (await shop.read(order))["status"] == "paid"
+        await driver.control.put("/control/callbacks", json={"mode": "drop"})
+    order = await driver.order(await driver.sell())
+    await driver.pay(await driver.open_session(order))
+    await days_go_by(driver)
+    assert (await driver.read(order))["status"] == "paid"
 
 
-async def test_a_payment_of_our_session_that_names_another_checkout_is_not_taken_for_ours(shop, monkeypatch):
+async def test_a_payment_of_our_session_that_names_another_checkout_is_not_taken_for_ours(driver, monkeypatch):
     public = provider_api.public
     monkeypatch.setattr(
         provider_api,
         "public",
         lambda one: public(one) | ({"external_reference": "another"} if "payment_method" in one else {}),
     )
-    await shop.control.put("/control/callbacks", json={"mode": "drop"})
-    order = await shop.order(await shop.sell())
-    payment = await shop.pay(await shop.open_session(order))
-    await days_go_by(shop)
-    assert (await shop.read(order))["payments"] == []
-    assert (await shop.unmatched())["unknown_reference"].reference == payment["payment_id"]
+    await driver.control.put("/control/callbacks", json={"mode": "drop"})
+    order = await driver.order(await driver.sell())
+    payment = await driver.pay(await driver.open_session(order))
+    await days_go_by(driver)
+    assert (await driver.read(order))["payments"] == []
+    assert (await driver.unmatched())["unknown_reference"].reference == payment["payment_id"]
 
 
 @pytest.mark.parametrize("named", ["RF-other", None])
-async def test_a_word_about_a_refund_of_another_payment_is_not_believed(shop, named):
-    order, reference = await bought(shop)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+async def test_a_word_about_a_refund_of_another_payment_is_not_believed(driver, named):
+    order, reference = await bought(driver)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     refund["plan"] = []
     changes = {"refund_id": named or refund["refund_id"], "payment_id": "FWU000000001"}
-    assert await say(shop, refund, "finished", **changes) == "unmatched"
-    assert "unknown_refund" in await shop.unmatched()
-    await days_go_by(shop)
-    assert await status_of(shop, order) == "submitted"
+    assert await say(driver, refund, "finished", **changes) == "unmatched"
+    assert "unknown_refund" in await driver.unmatched()
+    await days_go_by(driver)
+    assert await status_of(driver, order) == "submitted"
 
 
-async def test_an_answer_about_another_than_was_asked_about_tells_nothing(shop, monkeypatch):
-    order, reference = await bought(shop)
-    _, other = await bought(shop)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+async def test_an_answer_about_another_than_was_asked_about_tells_nothing(driver, monkeypatch):
+    order, reference = await bought(driver)
+    _, other = await bought(driver)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     public = provider_api.public
     names = {"payment_id": other, "refund_id": "RF-other"}
     monkeypatch.setattr(
         provider_api, "public", lambda one: public(one) | {key: names[key] for key in names if key in one}
     )
     with pytest.raises(ProviderUnavailable):
-        await shop.provider.fetch_payment(reference)
+        await driver.provider.fetch_payment(reference)
     with pytest.raises(ProviderUnavailable):
-        await shop.provider.fetch_refund(refund["refund_id"])
+        await driver.provider.fetch_refund(refund["refund_id"])
 
 
-async def test_a_word_dated_in_the_future_is_a_question_and_holds_up_nothing(shop):
-    order, reference = await bought(shop)
-    await shop.refund(order)
-    await shop.run(submit_refunds)
-    [refund] = shop.sandbox.refunds(reference)
+async def test_a_word_dated_in_the_future_is_a_question_and_holds_up_nothing(driver):
+    order, reference = await bought(driver)
+    await driver.refund(order)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
     refund["plan"] = []
-    year = shop.clock().replace(year=shop.clock().year + 1)
-    assert await say(shop, refund, "cancelled", at=year) == "asking"
-    await shop.run(follow_refunds)
-    assert await status_of(shop, order) == "submitted"
-    assert await say(shop, refund, refund["status"], at=year) == "asking"  # and sets no date
+    year = driver.clock().replace(year=driver.clock().year + 1)
+    assert await say(driver, refund, "cancelled", at=year) == "asking"
+    await driver.run(follow_refunds)
+    assert await status_of(driver, order) == "submitted"
+    assert await say(driver, refund, refund["status"], at=year) == "asking"  # and sets no date
     refund["status"] = "finished"
-    assert await say(shop, refund, "finished") == "applied"
-    assert await status_of(shop, order) == "completed"
+    assert await say(driver, refund, "finished") == "applied"
+    assert await status_of(driver, order) == "completed"
 
 
-async def test_nor_does_the_first_word_of_a_payment_that_is_dated_in_the_future(shop):
-    await shop.control.put("/control/callbacks", json={"mode": "hold"})
-    order = await shop.order(await shop.sell())
-    reference = (await shop.pay(await shop.open_session(order)))["payment_id"]
-    shop.sandbox.payment(reference)["plan"] = []
+async def test_nor_does_the_first_word_of_a_payment_that_is_dated_in_the_future(driver):
+    await driver.control.put("/control/callbacks", json={"mode": "hold"})
+    order = await driver.order(await driver.sell())
+    reference = (await driver.pay(await driver.open_session(order)))["payment_id"]
+    driver.sandbox.payment(reference)["plan"] = []
 
     async def tell(status, year):
-        shop.sandbox.set_status(shop.sandbox.payment(reference), status)
-        body = json.loads(list(shop.sandbox.books.all("delivery"))[-1]["body"])
+        driver.sandbox.set_status(driver.sandbox.payment(reference), status)
+        body = json.loads(list(driver.sandbox.books.all("delivery"))[-1]["body"])
         body["event_date"] = body["event_date"].replace(body["event_date"][:4], str(year))
-        return (await shop.callback(json.dumps(body).encode())).json()["outcome"]
+        return (await driver.callback(json.dumps(body).encode())).json()["outcome"]
 
-    assert await tell("processed", shop.clock().year + 1) == "applied"
-    assert await tell("cancelled", shop.clock().year + 1) == "asking"
-    assert (await shop.read(order))["status"] == "paid"
-    shop.clock.advance(minutes=11)
-    assert await tell("guaranteed", shop.clock().year) == "applied"
+    assert await tell("processed", driver.clock().year + 1) == "applied"
+    assert await tell("cancelled", driver.clock().year + 1) == "asking"
+    assert (await driver.read(order))["status"] == "paid"
+    driver.clock.advance(minutes=11)
+    assert await tell("guaranteed", driver.clock().year) == "applied"
 
 
-async def test_a_refund_callback_that_cannot_be_read_has_the_provider_asked_about_the_refund(shop):
-    order, refund = await refunded(shop)
-    shop.clock.advance(days=40)
+async def test_a_refund_callback_that_cannot_be_read_has_the_provider_asked_about_the_refund(driver):
+    order, refund = await refunded(driver)
+    driver.clock.advance(days=40)
     refund["status"] = "returned"
-    shop.sandbox.books.put("refund", refund["refund_id"], refund)
-    assert await say(shop, refund, "returned", amount=None) == "asking"
-    row = (await shop.unmatched())["not_understood"]
+    driver.sandbox.books.put("refund", refund["refund_id"], refund)
+    assert await say(driver, refund, "returned", amount=None) == "asking"
+    row = (await driver.unmatched())["not_understood"]
     assert (row.reference, str(row.order_id)) == (refund["refund_id"], order["order_id"])
-    await shop.run(follow_refunds)
-    assert await status_of(shop, order) == "returned"
-    assert await shop.unmatched() == {}
+    await driver.run(follow_refunds)
+    assert await status_of(driver, order) == "returned"
+    assert await driver.unmatched() == {}
 
 
-async def test_a_refund_that_is_being_sent_is_left_to_its_sender(shop):
+async def test_a_refund_that_is_being_sent_is_left_to_its_sender(driver):
     """Else another replica would send it too."""
-    order, reference = await bought(shop, 1)
-    await shop.refund(order)
+    order, reference = await bought(driver, 1)
+    await driver.refund(order)
     failure = {"operation": "create_refund", "times": 1, "seconds": 0, "takes_effect": False}
-    await shop.control.post("/control/failures", json=failure)
-    await shop.run(submit_refunds)
-    row = await shop.session.scalar(select(Refund))
+    await driver.control.post("/control/failures", json=failure)
+    await driver.run(submit_refunds)
+    row = await driver.session.scalar(select(Refund))
     assert row.status == "submitting"
     until = row.ask_at
     refund = {
@@ -297,33 +297,33 @@ async def test_a_refund_that_is_being_sent_is_left_to_its_sender(shop):
         "currency": "GBP",
         "external_reference": str(row.refund_id),
     }
-    assert await say(shop, refund, "finished") == "asking"
-    await shop.session.refresh(row)
+    assert await say(driver, refund, "finished") == "asking"
+    await driver.session.refresh(row)
     assert row.ask_at == until
 
 
-async def test_two_words_of_one_instant_that_tell_other_sums_are_two(shop):
-    order = await shop.order(await shop.sell())
-    payment = await shop.pay(await shop.open_session(order), amount=100)
+async def test_two_words_of_one_instant_that_tell_other_sums_are_two(driver):
+    order = await driver.order(await driver.sell())
+    payment = await driver.pay(await driver.open_session(order), amount=100)
     reference = payment["payment_id"]
-    shop.sandbox.payment(reference)["plan"] = []
-    shop.clock.advance(seconds=2)
-    await shop.control.put("/control/callbacks", json={"mode": "hold"})
+    driver.sandbox.payment(reference)["plan"] = []
+    driver.clock.advance(seconds=2)
+    await driver.control.put("/control/callbacks", json={"mode": "hold"})
     outcomes = []
     for amount in (100, 49500):
-        record = shop.sandbox.payment(reference)
+        record = driver.sandbox.payment(reference)
         record["amount_to"] = amount
-        shop.sandbox.set_status(record, "delivered")
-        body = list(shop.sandbox.books.all("delivery"))[-1]["body"].encode()
-        outcomes.append((await shop.callback(body)).json()["outcome"])
+        driver.sandbox.set_status(record, "delivered")
+        body = list(driver.sandbox.books.all("delivery"))[-1]["body"].encode()
+        outcomes.append((await driver.callback(body)).json()["outcome"])
     assert outcomes == ["applied", "asking"]
-    await shop.run(ask_about_payments)
-    assert (await shop.read(order))["status"] == "paid"
+    await driver.run(ask_about_payments)
+    assert (await driver.read(order))["status"] == "paid"
 
 
 @pytest.mark.parametrize("body", [b"[" * 60000, b'{"a":' * 12000, b"1" * 5000], ids=["lists", "objects", "digits"])
-async def test_a_body_of_any_depth_is_only_not_understood(shop, body):
-    assert (await shop.callback(body)).json()["outcome"] == "not_understood"
+async def test_a_body_of_any_depth_is_only_not_understood(driver, body):
+    assert (await driver.callback(body)).json()["outcome"] == "not_understood"
 
 
 ODD_SESSIONS = [
@@ -342,13 +342,13 @@ ODD_SESSIONS = [
 
 
 @pytest.mark.parametrize("odd", ODD_SESSIONS, ids=[str(n) for n in range(len(ODD_SESSIONS))])
-async def test_a_pay_page_that_cannot_be_is_an_answer_that_is_not_understood(shop, monkeypatch, odd):
-    order = await shop.order(await shop.sell())
+async def test_a_pay_page_that_cannot_be_is_an_answer_that_is_not_understood(driver, monkeypatch, odd):
+    order = await driver.order(await driver.sell())
 
     def respond(content, status=200):
         return JSONResponse(content | odd if status == 201 else content, status)
 
     monkeypatch.setattr(provider_api, "JSONResponse", respond)
-    answer = await shop.checkout(order)
+    answer = await driver.checkout(order)
     assert answer.status_code == 503
     assert "pay_url" not in answer.json()

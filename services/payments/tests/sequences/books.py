@@ -44,9 +44,9 @@ class Books:
     """Ours and the provider's, at rest."""
 
     def __init__(self, life):
-        self.life, self.shop, self.session = life, life.shop, life.shop.session
-        self.payments = {one["payment_id"]: one for one in self.shop.sandbox.books.all("payment")}
-        self.made = list(self.shop.sandbox.books.all("refund"))
+        self.life, self.driver, self.session = life, life.driver, life.driver.session
+        self.payments = {one["payment_id"]: one for one in self.driver.sandbox.books.all("payment")}
+        self.made = list(self.driver.sandbox.books.all("refund"))
         self.finished = [one for one in self.made if one["status"] == "finished"]
 
     async def read(self):
@@ -67,9 +67,9 @@ class Books:
             if (self.ours[reference].use, self.ours[reference].amount_minor)
             != ("underpaid", self.payments[reference]["amount_to"])
         }
-        self.orders = {order: await self.shop.read({"order_id": order.order_id}) for order in await rows(Order)}
+        self.orders = {order: await self.driver.read({"order_id": order.order_id}) for order in await rows(Order)}
         self.emails = Counter((one.kind, one.about.partition(" ")[0]) for one in await rows(QueuedEmail))
-        self.events = await self.shop.announced(
+        self.events = await self.driver.announced(
             DisputeClosed,
             PaymentConfirmed,
             PaymentFailed,
@@ -186,7 +186,7 @@ class Books:
             must(amount <= self.payments[reference]["amount_to"], "paid out twice", reference)
 
     def nothing_is_stuck(self, aside):
-        now = self.shop.clock()
+        now = self.driver.clock()
         must(not (rows := [(one.job, one.last_error) for one in aside]), "stuck: rows are set aside", rows)
         open_ = {one.status for one in self.refunds.values()} - {"completed", "cancelled"}
         must(not open_, "stuck: refunds are open at rest", open_)
@@ -308,7 +308,7 @@ class Books:
             must(one["status"] in wanted or not payment["amount_to"], "shown otherwise than it is", one, payment)
         if order.paid_at is None:
             return
-        async with self.shop.learner() as client:
+        async with self.driver.learner() as client:
             receipt = (await client.get(f"/v1/orders/{order.order_id}/receipt")).json()
         paying = self.ours[self.confirming(order)].payment_id
         lines = {line.order_line_id for line in self.lines_of(order)}

@@ -92,8 +92,8 @@ class Patient(Work):
 class Life(Openings):
     """One order, and everybody who has to do with it."""
 
-    def __init__(self, shop, monkeypatch, seed):
-        self.shop, self.monkeypatch, self.chance = shop, monkeypatch, random.Random(seed)  # noqa: S311
+    def __init__(self, driver, monkeypatch, seed):
+        self.driver, self.monkeypatch, self.chance = driver, monkeypatch, random.Random(seed)  # noqa: S311
         self.troubles = {one for one in TROUBLES if self.chance.random() < 0.5}
         self.opening = self.chance.choice(OPENINGS)
         self.odd = random.Random(f"odd {seed}")  # noqa: S311
@@ -102,7 +102,7 @@ class Life(Openings):
         self.order, self.total = None, 0
         self.callbacks: list[bytes] = []
         self.did: list[str] = []
-        self.provider = Provider(shop, self.chance, self.odd, self.troubles)
+        self.provider = Provider(driver, self.chance, self.odd, self.troubles)
         self.also = random.Random(f"also {seed}")  # noqa: S311
         """Draws what lives did not do at first, so that they stay what they were otherwise."""
         self.agreed: dict[str, int] = {}
@@ -123,13 +123,13 @@ class Life(Openings):
     async def pay(self):
         if self.narrow:  # others are asked about in the background
             for _ in range(TILL):
-                await self.shop.provider.list_payments(self.shop.clock(), 1)
-        before = self.shop.clock()
-        answer = await self.shop.checkout(self.order, payer={"email": f"{self.chance.random()}@example.org"})
+                await self.driver.provider.list_payments(self.driver.clock(), 1)
+        before = self.driver.clock()
+        answer = await self.driver.checkout(self.order, payer={"email": f"{self.chance.random()}@example.org"})
         if self.narrow and answer.status_code == 201:
             self.calls = [at for at in self.calls if at > before - timedelta(minutes=1)]
-            must(self.calls or self.shop.clock() == before, "a payer waits for what is asked in the background")
-            self.calls.append(self.shop.clock())
+            must(self.calls or self.driver.clock() == before, "a payer waits for what is asked in the background")
+            self.calls.append(self.driver.clock())
         if answer.status_code != 201:
             assert answer.status_code in {409, 503}, answer.text
             return
@@ -137,32 +137,32 @@ class Life(Openings):
         amount = self.chance.choice([answer.json()["amount"]["amount_minor"]] * 6 + odd)
         session_id = answer.json()["pay_url"].rpartition("/")[2]
         body = {"first_name": "SANDBOX_TO_CANCEL_STATUS", "amount": amount}
-        payment = (await self.shop.control.post(f"/control/pay/{session_id}", json=body)).json()
-        record = self.shop.sandbox.payment(payment["payment_id"])
+        payment = (await self.driver.control.post(f"/control/pay/{session_id}", json=body)).json()
+        record = self.driver.sandbox.payment(payment["payment_id"])
         record["plan"] = []
         record["payment_method"] = {"type": self.chance.choice(["card", "card", "bank_transfer"])}
         if odd and self.chance.random() < 0.1:
             record["currency_to"] = "EUR"
 
     async def leave(self):
-        assert (await self.shop.cancel(self.order, key=str(self.chance.random()))).status_code in {200, 409}
+        assert (await self.driver.cancel(self.order, key=str(self.chance.random()))).status_code in {200, 409}
 
     async def ask_back(self):
         line = self.chance.randrange(len(self.order["lines"]))
-        assert (await self.shop.refund(self.order, line)).status_code in {201, 409}
+        assert (await self.driver.refund(self.order, line)).status_code in {201, 409}
 
     # the provider
 
     async def change_sum(self):
         """A payment that we have used is of another sum from now on; the next callback tells so."""
-        shown = {one["reference"]: one for one in (await self.shop.read(self.order))["payments"]}
+        shown = {one["reference"]: one for one in (await self.driver.read(self.order))["payments"]}
         for reference, one in shown.items():
-            record = self.shop.sandbox.payment(reference)
+            record = self.driver.sandbox.payment(reference)
             if one["use"] and record["status"] in FUNDED - {"delivered"} and reference not in self.agreed:
                 self.agreed[reference] = one["amount"]["amount_minor"]
                 record["amount_to"] += 700
-                self.shop.clock.advance(seconds=1)
-                self.shop.sandbox.set_status(record, "delivered")
+                self.driver.clock.advance(seconds=1)
+                self.driver.sandbox.set_status(record, "delivered")
                 self.callbacks += [body for body in self.provider.take() if b'"delivered"' in body]
                 return
 
@@ -188,7 +188,7 @@ class Life(Openings):
         return json.loads(body)["event_type"] in UNSAID or json.loads(body)["data"]["payment_id"] in self.agreed
 
     async def call_back(self, body):
-        answer = await self.shop.callback(body)
+        answer = await self.driver.callback(body)
         must(answer.status_code == 200, "a callback is not taken in", answer.text)
 
     async def fall_ill(self):
@@ -198,7 +198,7 @@ class Life(Openings):
 
     async def tell_of_another(self):
         """Of a refund that is ours by its reference or its name, and of a payment that is not."""
-        refunds = list(self.shop.sandbox.books.all("refund"))
+        refunds = list(self.driver.sandbox.books.all("refund"))
         if refunds:
             refund = self.odd.choice(refunds)
             names = {"payment_id": ANOTHER, "refund_id": self.odd.choice([refund["refund_id"], "RF-another"])}
@@ -206,34 +206,34 @@ class Life(Openings):
 
     async def tell_of_the_future(self):
         """Anything of what we know, and what is true of what we do not."""
-        known = {one["reference"] for one in (await self.shop.read(self.order))["payments"]}
-        known |= set(await self.shop.session.scalars(select(ProviderRefund.provider_refund_id)))
+        known = {one["reference"] for one in (await self.driver.read(self.order))["payments"]}
+        known |= set(await self.driver.session.scalars(select(ProviderRefund.provider_refund_id)))
         kind, moves = self.odd.choice([("payment", MOVES), ("refund", REFUND_MOVES)])
-        records = list(self.shop.sandbox.books.all(kind))
+        records = list(self.driver.sandbox.books.all(kind))
         if records:
             record = self.odd.choice(records)
             words = [one for one in moves if one != "word"] if record[f"{kind}_id"] in known else [record["status"]]
             days = timedelta(days=self.odd.choice([1, 30, 400]))
-            await self.say(f"{kind}s", record, self.odd.choice(words), self.shop.clock() + days)
+            await self.say(f"{kind}s", record, self.odd.choice(words), self.driver.clock() + days)
 
     async def say(self, resource, record, status, at=None):
         data = {name: value for name, value in record.items() if name not in {"plan", "history"}} | {"status": status}
-        date = (at or self.shop.clock()).isoformat()
+        date = (at or self.driver.clock()).isoformat()
         event = {"event_type": status, "event_date": date, "event_resource": resource, "data": data}
         await self.call_back(json.dumps(event).encode())
 
     # those who work here
 
     async def retry(self, statuses: Collection[str] = frozenset(RefundStatus), chance=0.7):
-        order = await self.shop.read(self.order)
-        async with self.shop.service.client("finance") as finance:
+        order = await self.driver.read(self.order)
+        async with self.driver.service.client("finance") as finance:
             for refund in [line["refund"] for line in order["lines"]] + order["returned"]:
                 if refund and refund["status"] in statuses and self.chance.random() < chance:
                     path = f"/v1/orders/{self.order['order_id']}/refunds/{refund['refund_id']}/retry"
                     assert (await finance.post(path)).status_code in {200, 409}
 
     async def dispute(self, outcome=None):
-        async with self.shop.service.client("finance") as finance:
+        async with self.driver.service.client("finance") as finance:
             open_ = (await finance.get("/v1/disputes", params={"open": True})).json()["items"]
             mine = [one for one in open_ if one["order_id"] == self.order["order_id"]]
             if mine and self.also.random() < 0.7:
@@ -241,7 +241,7 @@ class Life(Openings):
                 await self.close_dispute(finance, self.also.choice(mine), outcome)
             else:
                 body = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
-                paid = [one["reference"] for one in (await self.shop.read(self.order))["payments"]]
+                paid = [one["reference"] for one in (await self.driver.read(self.order))["payments"]]
                 if paid and self.also.random() < 0.7:  # whatever became of it
                     body["payment_reference"] = self.also.choice(paid)
                 answer = await finance.post("/v1/disputes", json=body)
@@ -258,7 +258,7 @@ class Life(Openings):
             self.taken.add(reference)
 
     async def refuse_activation(self):
-        order = await self.shop.read(self.order)
+        order = await self.driver.read(self.order)
         if order["paid_at"] is None:
             return
         line = self.chance.choice(order["lines"])
@@ -266,11 +266,11 @@ class Life(Openings):
             order_id=UUID(order["order_id"]),
             order_line_id=UUID(line["order_line_id"]),
             course_id=UUID(line["course_id"]),
-            learner_id=self.shop.learner_id,
+            learner_id=self.driver.learner_id,
             reason_code="already_enrolled",
-            refused_at=self.shop.clock(),
+            refused_at=self.driver.clock(),
         )
-        async with self.shop.service.process.database.transaction() as session:  # not the test's, which remembers
+        async with self.driver.service.process.database.transaction() as session:  # not the test's, which remembers
             await inbox.receive(session, refused)
 
     # time
@@ -278,14 +278,14 @@ class Life(Openings):
     async def wait(self):
         pauses = {"seconds": 1}, {"minutes": 3}, {"hours": 2}, {"days": 3}
         [pause] = self.chance.choices(pauses, [4, 3, 2, 0.4])
-        self.shop.clock.advance(**pause)
+        self.driver.clock.advance(**pause)
 
     async def work(self):
         """A job; while it asks the provider that goes on, or the process dies."""
         [job], at = self.chance.choices(JOBS, [1, 1, 1, 3, 5, 6, 1]), self.chance.randint(1, 6)
         what = self.chance.choice(["on", *sorted({"crash", "overtake"} & self.troubles)])
         if self.chance.random() < 0.5:  # until something is due
-            self.shop.clock.advance(minutes=3)
+            self.driver.clock.advance(minutes=3)
 
         def point(_):
             nonlocal at
@@ -301,7 +301,7 @@ class Life(Openings):
 
     async def run(self, *names):
         for name in names:
-            work = Patient(self.shop.service.process.database, self.shop.service.service.resources)
+            work = Patient(self.driver.service.process.database, self.driver.service.service.resources)
             try:
                 with suppress(Died):
                     await getattr(jobs, name)(work)
@@ -312,7 +312,7 @@ class Life(Openings):
 
     def overtake(self, patch):
         """Answers travel slowly: what they tell of moves on meanwhile, and callbacks tell of that first."""
-        provider, twice = self.shop.provider, self.chance.random() < 0.5
+        provider, twice = self.driver.provider, self.chance.random() < 0.5
         for name in ("fetch_payment", "fetch_refund", "create_refund", "refunds_of"):
             patch.setattr(provider, name, self.slowly(getattr(provider, name)))
         if "reverse" in self.troubles and self.also.random() < 0.3:
@@ -327,10 +327,10 @@ class Life(Openings):
             async def go_on():
                 if not await still_ours():
                     return False
-                record = self.shop.sandbox.payment(reference)
-                self.shop.clock.advance(seconds=1)
+                record = self.driver.sandbox.payment(reference)
+                self.driver.clock.advance(seconds=1)
                 if record["status"] == "delivered":
-                    self.shop.sandbox.set_status(record, "reversed")
+                    self.driver.sandbox.set_status(record, "reversed")
                 for body in self.provider.take() if self.also.random() < 0.7 else []:
                     await self.call_back(body)
                 return True
@@ -397,8 +397,8 @@ class Life(Openings):
         self.callbacks += [body for body in self.provider.take() if self.is_reported_again(body)]
         for body in self.callbacks:
             await self.call_back(body)
-        await self.shop.control.put("/control/callbacks", json={"mode": "drop"})
-        async with self.shop.service.client("finance") as finance:
+        await self.driver.control.put("/control/callbacks", json={"mode": "drop"})
+        async with self.driver.service.client("finance") as finance:
             for one in (await finance.get("/v1/disputes", params={"open": True})).json()["items"]:
                 outcome = self.also.choice(["won", "won", "lost"])
                 await self.close_dispute(finance, one, outcome)
@@ -406,7 +406,7 @@ class Life(Openings):
         for pause in ({"minutes": 5}, {"hours": 2}, {"days": 15}, *([{"days": 2}] * 16)):
             before = len(self.provider.history), sum(map(len, self.provider.history.values()))
             self.provider.end()
-            self.shop.clock.advance(**pause)
+            self.driver.clock.advance(**pause)
             await self.run(*JOBS)
             await self.retry({"failed"}, 1)
             after = len(self.provider.history), sum(map(len, self.provider.history.values()))

@@ -68,8 +68,8 @@ PLACES = ("payments", "refunds", "fetch_payment", "fetch_refund", "refunds_of", 
 class Provider:
     """As bad as this life has it."""
 
-    def __init__(self, shop, chance, odd, troubles):
-        self.shop, self.chance, self.odd, self.troubles = shop, chance, odd, troubles
+    def __init__(self, driver, chance, odd, troubles):
+        self.driver, self.chance, self.odd, self.troubles = driver, chance, odd, troubles
         self.null = {place for place in PLACES if odd.random() < 0.6} if "nulls" in troubles else set()
         """Where our reference is left out."""
         self.history = defaultdict(list)
@@ -85,16 +85,16 @@ class Provider:
 
     def attend(self, patch):
         """Write down what happens at the provider, and let it answer as badly as this life has it."""
-        sandbox, provider = self.shop.sandbox, self.shop.provider
+        sandbox, provider = self.driver.sandbox, self.driver.provider
         set_status, set_refund, create = sandbox.set_status, sandbox.set_refund_status, sandbox.create_refund
 
         def payment_moves(payment, status, **more):
             set_status(payment, status, **more)
-            self.history[payment["payment_id"]].append((status, self.shop.clock()))
+            self.history[payment["payment_id"]].append((status, self.driver.clock()))
 
         def refund_moves(refund, status):
             set_refund(refund, status)
-            self.history[refund["refund_id"]].append((status, self.shop.clock()))
+            self.history[refund["refund_id"]].append((status, self.driver.clock()))
 
         def refund_is_made(reference, amount, external, url):
             must(reference not in self.disputed.values(), "paid back what a bank may take", reference)
@@ -153,7 +153,7 @@ class Provider:
                 return replace(fact, payment_reference=ANOTHER)
             if "lag" not in self.troubles or self.chance.random() < 0.2:
                 return fact
-            announced, oldest = since_revival(self.history[reference]), self.shop.clock() - LAG
+            announced, oldest = since_revival(self.history[reference]), self.driver.clock() - LAG
             replaced = [status for (status, _), (_, at) in pairwise(announced) if at > oldest]  # less than that ago
             word = self.chance.choice([*replaced, announced[-1][0]])
             meaning = payment_status if isinstance(fact, PaymentFact) else refund_status
@@ -163,7 +163,7 @@ class Provider:
 
     def count_calls(self, patch):
         """So many calls a minute; who waits for a call waits by our clock."""
-        clock = self.shop.clock
+        clock = self.driver.clock
 
         def monotonic():
             return clock.at.timestamp()
@@ -171,30 +171,30 @@ class Provider:
         async def sleep(seconds):
             clock.advance(seconds=max(seconds, 0.001))
 
-        account = replace(self.shop.provider._account, calls_per_minute=TILL)
-        patch.setattr(self.shop.provider, "_account", account)
+        account = replace(self.driver.provider._account, calls_per_minute=TILL)
+        patch.setattr(self.driver.provider, "_account", account)
         patch.setattr(flywire, "monotonic", monotonic)
         patch.setattr(flywire, "asyncio", SimpleNamespace(**vars(asyncio) | {"sleep": sleep}))
-        self.shop.provider._called.clear()
+        self.driver.provider._called.clear()
 
     async def move_payment(self):
-        payments = [one for one in self.shop.sandbox.books.all("payment") if self.moves_of(one, MOVES)]
+        payments = [one for one in self.driver.sandbox.books.all("payment") if self.moves_of(one, MOVES)]
         if payments:
             payment = self.chance.choice(payments)
             status = self.next_of(payment, MOVES)
             back = payment["status"] == "cancelled"  # in one instant there are steps forward alone
-            self.shop.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]) + back)
-            self.shop.sandbox.set_status(payment, status)
+            self.driver.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]) + back)
+            self.driver.sandbox.set_status(payment, status)
 
     async def move_refund(self):
         for _ in range(self.chance.choice([1, 1, 2])):
-            refunds = [one for one in self.shop.sandbox.books.all("refund") if self.moves_of(one, REFUND_MOVES)]
+            refunds = [one for one in self.driver.sandbox.books.all("refund") if self.moves_of(one, REFUND_MOVES)]
             if not refunds:
                 return
             refund = self.chance.choice(refunds)
             refund["plan"] = []
-            self.shop.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]))
-            self.shop.sandbox.set_refund_status(refund, self.next_of(refund, REFUND_MOVES))
+            self.driver.clock.advance(seconds=self.chance.choice([0, 0, 1, 30]))
+            self.driver.sandbox.set_refund_status(refund, self.next_of(refund, REFUND_MOVES))
 
     def moves_of(self, record, moves):
         without = {"word", "reverse", "return"} - self.troubles
@@ -212,13 +212,13 @@ class Provider:
         return self.chance.choice(WORDS) if chosen == "word" else chosen
 
     def take(self):
-        held = list(self.shop.sandbox.books.all("delivery"))
+        held = list(self.driver.sandbox.books.all("delivery"))
         for one in held:
-            self.shop.sandbox.books.remove("delivery", one["id"])
+            self.driver.sandbox.books.remove("delivery", one["id"])
         return [one["body"].encode() for one in held]
 
     def end(self):
-        sandbox = self.shop.sandbox
+        sandbox = self.driver.sandbox
         for payment in sandbox.books.all("payment"):
             if payment["status"] in {"processed", "guaranteed", ODD_WORD, *WORDS}:
                 sandbox.set_status(payment, "delivered")

@@ -13,30 +13,30 @@ OTHERS = frozenset({"changed", "odd_sums", "future", "nulls", "odd_words", "othe
 class TwoOrders(Life):
     """Whoever does something does it to either order."""
 
-    def __init__(self, shop, monkeypatch, seed):
-        super().__init__(shop, monkeypatch, seed)
+    def __init__(self, driver, monkeypatch, seed):
+        super().__init__(driver, monkeypatch, seed)
         self.troubles -= OTHERS
         self.opening = self.chance.choice(["overdue", "expired"])
         self.orders = []
 
     async def begin(self):
-        course_id = await self.shop.sell(PRICE)
+        course_id = await self.driver.sell(PRICE)
         self.total = PRICE
-        first = await self.shop.order(course_id)
-        self.shop.clock.at = datetime.fromisoformat(first["expires_at"]) - timedelta(minutes=5)
-        pages = [await self.shop.open_session(first)]
-        self.shop.clock.advance(minutes=6)
+        first = await self.driver.order(course_id)
+        self.driver.clock.at = datetime.fromisoformat(first["expires_at"]) - timedelta(minutes=5)
+        pages = [await self.driver.open_session(first)]
+        self.driver.clock.advance(minutes=6)
         if self.opening == "expired":
             await self.run("expire_orders")
-        second = await self.shop.order(course_id)
-        pages.append(await self.shop.open_session(second))
+        second = await self.driver.order(course_id)
+        pages.append(await self.driver.open_session(second))
         self.orders = [first, second]
-        await self.shop.control.put("/control/callbacks", json={"mode": "hold"})
+        await self.driver.control.put("/control/callbacks", json={"mode": "hold"})
         self.chance.shuffle(pages)
         for page in pages[: self.chance.choice([1, 2, 2])]:
-            self.shop.sandbox.session(page)["status"] = "open"
-            payment = await self.shop.pay(page, method=self.chance.choice(["card", "bank_transfer"]))
-            self.shop.sandbox.payment(payment["payment_id"])["plan"] = []
+            self.driver.sandbox.session(page)["status"] = "open"
+            payment = await self.driver.pay(page, method=self.chance.choice(["card", "bank_transfer"]))
+            self.driver.sandbox.payment(payment["payment_id"])["plan"] = []
             self.turn()
 
     def turn(self):

@@ -1,4 +1,4 @@
-"""One world: replicas of every service, the network between them, and the troubles that its behaviours cause."""
+"""One platform: replicas of every service, the network between them, and the troubles that its behaviours cause."""
 
 import asyncio
 import json
@@ -62,13 +62,13 @@ class Violation(AssertionError):
     """Something that must hold does not."""
 
 
-class World:
+class SimulatedPlatform:
     """The platform of one seed: its time and chance, databases, replicas, network, people, and what went wrong."""
 
     def __init__(self, databases: Databases, worker: str, seed: str, behaviours: frozenset[str] = frozenset()) -> None:
         self.databases, self.worker, self.seed, self.behaviours = databases, worker, seed, behaviours
         self.chance = random.Random(seed)
-        self.time = instants.WorldTime()
+        self.time = instants.SimulatedTime()
         self.deployment = Deployment(
             Path("/nowhere"), ports.assign({}), databases.urls(worker), secrets=_SECRETS, ample=True
         )
@@ -135,13 +135,13 @@ class World:
 
     @contextmanager
     def exists(self) -> Iterator[None]:
-        """Patch this process while the block lasts, so that time, chance, network and failpoints are this world's."""
+        """Patch this process while the block lasts, so that time, chance, network and failpoints are its own."""
         with ExitStack() as stack:
             stack.enter_context(instants.governing(self.time, self.chance))
             stack.enter_context(patch.object(httpx.AsyncClient, "_init_transport", self._transport_of))
             stack.enter_context(patch.object(asyncpg, "connect", recording(asyncpg.connect)))
             stack.enter_context(patch.object(SideConnection, "driver", gated(SideConnection.driver)))
-            # No answer of the database counts as late: how long it takes depends on the machine, not the world.
+            # No answer of the database counts as late: how long it takes depends on the machine, not the platform.
             stack.enter_context(patch.object(shared.driver, "ANSWER_SECONDS", _FOREVER))
             # Nor is a lease renewed: a job that stops for longer than its lease goes on beside another replica's.
             stack.enter_context(patch.object(shared.leases, "_renewed", lambda *_: nullcontext()))
@@ -289,7 +289,7 @@ class World:
         error = None if activity.task.cancelled() else activity.task.exception()
         if error is None or isinstance(error, Killed):
             return
-        if isinstance(error, FeedAway):  # the loop reads again: the world's time went on while it stood at a gate
+        if isinstance(error, FeedAway):  # the loop reads again: the platform's time went on while it stood at a gate
             return
         if isinstance(error, ENDINGS) and (activity.troubled or self.dying or self.losses or self.caused):
             return
@@ -318,7 +318,7 @@ def _as_of_its_release(*event: Any, **about: Any) -> str:  # Any: as the platfor
     since; the second of a later release than ours, whose events have further fields.
     """
     body, replica = _envelope(*event, **about), here.get()
-    if replica is None or RELEASES[replica.number] not in replica.world.behaviours:
+    if replica is None or RELEASES[replica.number] not in replica.platform.behaviours:
         return body
     message = json.loads(body)
     if RELEASES[replica.number] == OLDER:

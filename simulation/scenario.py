@@ -33,8 +33,8 @@ from simulation.meetings import Meeting, count_writes, meeting_of
 from simulation.outcome import state_of
 from simulation.partners import Partner
 from simulation.replicas import Replica, gate
+from simulation.simulated_platform import SimulatedPlatform, Violation
 from simulation.staff import Staff, at_the_end
-from simulation.world import Violation, World
 
 JSON = dict[str, Any]  # Any: JSON
 ROUNDS: Final = 4
@@ -46,24 +46,24 @@ _REGULATIONS: Final = Path(credentials.__file__).parent / "regulations" / "mc-re
 _URL: Final = "http://127.0.0.1:9/hook"
 
 
-class Story:
-    """The story in one world: what people do, one after the other, and the jobs after each of it."""
+class Scenario:
+    """The scenario in one platform: what people do, one after the other, and the jobs after each of it."""
 
-    def __init__(self, world: World, meeting: Meeting) -> None:
-        self.world, self.meeting = world, meeting
+    def __init__(self, platform: SimulatedPlatform, meeting: Meeting) -> None:
+        self.platform, self.meeting = platform, meeting
         self.worked: Counter[str] = Counter()
         """By service and job: how often it wrote something."""
         self.sent: list[str] = []
         """Bodies of webhooks."""
         self.stirred: set[str] = set()
         """Services to which something has happened since their jobs last had nothing to do."""
-        for service, replicas in world.replicas.items():
+        for service, replicas in platform.replicas.items():
             for replica in replicas:
                 self._listen(service, replica)
 
     @property
     def staff(self) -> Staff:
-        return self.world.staff
+        return self.platform.staff
 
     def _listen(self, service: str, replica: Replica) -> None:
         app, take = replica.app, replica.process.receiver.take
@@ -83,33 +83,33 @@ class Story:
     async def happens(self, work: Callable[[], Awaitable[Any]]) -> Any:  # Any: whatever it gives
         """Do the work, deliver all events about it, and run the jobs. Returns what the work returns."""
         await self.meeting.before()
-        came = await self.world.quietly(work)
-        await self._tell()
+        came = await self.platform.quietly(work)
+        await self._deliver()
         await self.meeting.after()
         await self._work()
         return came
 
     async def passes(self, **time: float) -> None:
         """Let time pass, then run all jobs, the rare ones too."""
-        self.world.time.advance(timedelta(**time))
-        await self._tell()
+        self.platform.time.advance(timedelta(**time))
+        await self._deliver()
         await self._work(rare=True)
 
-    async def _tell(self) -> None:
-        for body in self.world.provider.take():
-            await rest.call_back(self.world, body)
-        await rest.settle(self.world, jobs=False)
+    async def _deliver(self) -> None:
+        for body in self.platform.provider.take():
+            await rest.call_back(self.platform, body)
+        await rest.settle(self.platform, jobs=False)
 
     async def _work(self, *, rare: bool = False) -> None:
         if rare:
-            self.stirred.update(self.world.replicas)
+            self.stirred.update(self.platform.replicas)
         for number in range(ROUNDS):
             stirred, self.stirred = self.stirred, set()
-            for service in [one for one in self.world.replicas if one in stirred]:
-                for job in self.world.replicas[service][0].jobs:
+            for service in [one for one in self.platform.replicas if one in stirred]:
+                for job in self.platform.replicas[service][0].jobs:
                     if job not in RARE or (rare and number == 0):
                         await self._do(service, job)
-            await self._tell()
+            await self._deliver()
             if not self.stirred:
                 return
 
@@ -121,15 +121,15 @@ class Story:
     async def sql(self, service: str, statement: str) -> None:
         """Change rows of a service by SQL, as another release or a clock may have left them."""
         self.stirred.add(service)
-        async with Look(self.world) as look:
+        async with Look(self.platform) as look:
             await look.ask(service, statement)
 
-    async def tell(self) -> None:
-        for learner in self.world.learners[:3]:
+    async def run(self) -> None:
+        for learner in self.platform.learners[:3]:
             await learner.sign_in()
-        ada, ben, cleo = self.world.learners
-        courses = [one["course_id"] for one in self.world.courses]
-        partner = self.world.partner
+        ada, ben, cleo = self.platform.learners
+        courses = [one["course_id"] for one in self.platform.courses]
+        partner = self.platform.partner
         endpoint = {"url": _URL, "contact_email": "it@example.edu"}
         base.must(await partner.ask("POST", "/v1/webhook-endpoints", endpoint), "an endpoint")
         await self._buy_all(ada, ben, cleo, courses)
@@ -149,21 +149,21 @@ class Story:
         async def buy() -> str:
             for course in courses:
                 await learner.ask("PUT", f"/v1/basket/items/{course}")
-            self.world.time.advance(timedelta(seconds=40))
+            self.platform.time.advance(timedelta(seconds=40))
             order = base.must(await learner.ask("POST", "/v1/orders", {"course_ids": sorted(courses)}), "an order")
             learner.orders.append(order["order_id"])
             await learner.begin_checkout(order["order_id"], random.Random(len(learner.orders)))
             if pay is not None:
-                session = self.world.provider.sandbox.session(learner.sessions[-1])
+                session = self.platform.provider.sandbox.session(learner.sessions[-1])
                 await self._pay(learner, session["amount"] + pay)
             if lost:
-                self.world.provider.take()
+                self.platform.provider.take()
             return order["order_id"]
 
         return await self.happens(buy)
 
     async def _pay(self, learner: Learner, amount: int) -> JSON:
-        payment = self.world.provider.sandbox.pay(
+        payment = self.platform.provider.sandbox.pay(
             learner.sessions[-1], first_name="A", last_name="B", method="card", amount=amount
         )
         payment["plan"] = []
@@ -173,7 +173,7 @@ class Story:
         """Give `status` to all payments or refunds of the chosen status; with `lost` the callbacks never arrive."""
 
         async def move() -> None:
-            provider = self.world.provider
+            provider = self.platform.provider
             for payment in provider.payments:
                 if payment["status"] == chosen.get("payments"):
                     provider.sandbox.set_status(payment, status)
@@ -202,7 +202,7 @@ class Story:
 
     async def _buy_an_unknown_course(self, learner: Learner, course: str) -> None:
         """Buy a new version of a course whose events the broker does not deliver to enrolment."""
-        consumers, editor = self.world.consumers, self.staff["editor"]
+        consumers, editor = self.platform.consumers, self.staff["editor"]
 
         async def publish() -> None:
             base.must(await editor.ask("POST", f"/v1/courses/{course}/versions"), "a new version")
@@ -251,17 +251,17 @@ class Story:
 
     async def _transfer(self, learner: Learner) -> None:
         credit, *_ = await learner.items("/v1/credits")
-        body = {"programme_id": self.world.programme, "credit_ids": [credit["credit_id"]]}
+        body = {"programme_id": self.platform.programme, "credit_ids": [credit["credit_id"]]}
         base.must(await learner.ask("POST", "/v1/transfers", body), "a transfer")
 
     @contextmanager
     def _one_cannot_be_notified(self) -> Generator[None]:
-        tell = webhooks.notify_partners
+        notify = webhooks.notify_partners
 
         async def fail(session: Any, event_id: Any, event: Any) -> None:  # Any: as notify_partners
             if type(event).__name__ == "TransferRequested":
                 raise ZeroDivisionError("simulated")
-            await tell(session, event_id, event)
+            await notify(session, event_id, event)
 
         with patch.object(webhooks, "notify_partners", fail):
             yield
@@ -278,10 +278,10 @@ class Story:
         base.must(await self.staff["registrar"].ask("POST", "/v1/regulation-reports", body), "a report")
 
     async def _lose_money(self, ada: Learner) -> None:
-        [payment, *_] = [one for one in self.world.provider.payments if one["status"] == "delivered"]
+        [payment, *_] = [one for one in self.platform.provider.payments if one["status"] == "delivered"]
 
         async def reverse() -> None:
-            self.world.provider.sandbox.set_status(payment, "reversed")
+            self.platform.provider.sandbox.set_status(payment, "reversed")
 
         await self.happens(reverse)
         await self.happens(lambda: ada.begin_checkout(ada.orders[0], random.Random(5)))
@@ -302,13 +302,13 @@ class Story:
         learner.asked_to_go = True
         path = f"/v1/learners/{learner.id}/anonymisation"
         base.must(await self.staff["registrar"].ask("PUT", path), "an erasure")
-        self.world.remember("erasures", learner.id, name=learner.name)
+        self.platform.remember("erasures", learner.id, name=learner.name)
 
     async def _grow_old(self) -> None:
-        for service, store in self.world.files.items():
+        for service, store in self.platform.files.items():
             await obstore.put_async(store, "left-over", service.encode())
         far = "insert into set_aside_rows (job, row_key, failures, first_failed_at, failed_at, due_at, last_error) "
-        for service in self.world.replicas:
+        for service in self.platform.replicas:
             await self.sql(service, f"{far} select 'none', 'none', 1, now(), now(), now() + interval '90 days', ''")
         await self.passes(days=1)
         for service, store in STORES.items():
@@ -329,67 +329,67 @@ class Story:
         await self.passes(days=440)
         await self.sql("gateway", "delete from signing_keys")
         await self.passes(days=3)
-        for service in self.world.replicas:
+        for service in self.platform.replicas:
             await self.sql(service, "delete from set_aside_rows where job = 'none'")
 
 
 async def live(databases: Databases, worker: str, begun: JSON, meeting_name: str) -> JSON:
-    """Live the story on fresh copies of the databases. `meeting_name` names the meeting by which jobs are run.
+    """Live the scenario on fresh copies of the databases. `meeting_name` names the meeting by which jobs are run.
 
     Returns its violations and outcome, how often each job wrote something, and lock orders that may deadlock.
     """
     await databases.copy("base", worker)
-    world = World(databases, worker, "story")
-    world.time.restart(instants.BEGIN + timedelta(minutes=1))
-    with world.exists(), ExitStack() as stack:
-        await world.begin()
-        world.courses, world.programme = begun["courses"], begun["partner"]["programme_id"]
-        world.partner = Partner(world, begun["partner"])
-        world.learners = [Learner(world, name) for name in base.LEARNERS]
-        world.staff = Staff(world)
-        meeting, orders = meeting_of(world, meeting_name), locks.Orders()
+    platform = SimulatedPlatform(databases, worker, "story")
+    platform.time.restart(instants.BEGIN + timedelta(minutes=1))
+    with platform.exists(), ExitStack() as stack:
+        await platform.begin()
+        platform.courses, platform.programme = begun["courses"], begun["partner"]["programme_id"]
+        platform.partner = Partner(platform, begun["partner"])
+        platform.learners = [Learner(platform, name) for name in base.LEARNERS]
+        platform.staff = Staff(platform)
+        meeting, orders = meeting_of(platform, meeting_name), locks.Orders()
         stack.enter_context(orders.naming_locks())
-        story = Story(world, meeting)
+        scenario = Scenario(platform, meeting)
         stack.enter_context(patch.object(releases, "BATCH", 1))
-        stack.enter_context(patch.object(WebhookClient, "post", partial(_post, story)))
-        stack.enter_context(patch.object(shared.storage, "Stored", partial(_stored, world)))
+        stack.enter_context(patch.object(WebhookClient, "post", partial(_post, scenario)))
+        stack.enter_context(patch.object(shared.storage, "Stored", partial(_stored, platform)))
         for name in ("owner", "claim", "trash", "put_back", "delete"):
             stack.enter_context(patch.object(ObjectStorage, name, _gated(meeting, getattr(ObjectStorage, name))))
-        for replica in (one for replicas in world.replicas.values() for one in replicas):
+        for replica in (one for replicas in platform.replicas.values() for one in replicas):
             replica.jobs = replica.every_job
             count_writes(replica, meeting)
             for engine in (replica.process.database.web, replica.process.database.messaging):
                 orders.listen(replica.name, engine)
         ended: dict[str, list[str]] = {}
         try:
-            await story.tell()
-            ended = await state_of(world, story.sent)
-            await rest.come_to_rest(world, at_the_end, invariants.check_at_once)
-            if not world.violations:
-                await invariants.check(world)
+            await scenario.run()
+            ended = await state_of(platform, scenario.sent)
+            await rest.come_to_rest(platform, at_the_end, invariants.check_at_once)
+            if not platform.violations:
+                await invariants.check(platform)
         except Violation as violation:
-            world.violations.append(str(violation))
+            platform.violations.append(str(violation))
         finally:
-            await world.end()
-    jobs = sorted(f"{name}.{job}" for name, replicas in world.replicas.items() for job in replicas[0].jobs)
+            await platform.end()
+    jobs = sorted(f"{name}.{job}" for name, replicas in platform.replicas.items() for job in replicas[0].jobs)
     return {
-        "violations": world.violations,
+        "violations": platform.violations,
         "jobs": jobs,
-        "worked": dict(story.worked),
+        "worked": dict(scenario.worked),
         "state": ended,
         "orders": orders.opposite(),
     }
 
 
-async def _post(story: Story, _: str, __: Any, body: str) -> Answer:
+async def _post(scenario: Scenario, _: str, __: Any, body: str) -> Answer:
     await gate("a webhook")
-    story.sent.append(body)
+    scenario.sent.append(body)
     return Answer(200, "", None, 0)
 
 
-def _stored(world: World, key: str, _: object) -> Stored:
-    """Return a stored file's entry with the world's time in the place of the store's, which is the machine's."""
-    return Stored(key, world.time.began)
+def _stored(platform: SimulatedPlatform, key: str, _: object) -> Stored:
+    """Return a stored file's entry with the platform's time in the place of the store's, which is the machine's."""
+    return Stored(key, platform.time.began)
 
 
 def _gated(meeting: Meeting, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:  # Any: as it is
