@@ -42,6 +42,7 @@ async def test_a_token_holds_from_its_nbf_to_its_exp() -> None:
         ({"exp": "soon"}, Status.UNCONFIRMED),
         ({"exp": True}, Status.UNCONFIRMED),
         ({"exp": 1e300}, Status.UNCONFIRMED),
+        ({"exp": 1e17}, Status.UNCONFIRMED),
     ):
         document = badge()
         if "nbf" in claims:

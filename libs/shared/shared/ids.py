@@ -6,6 +6,8 @@ from uuid import UUID, uuid5
 
 import uuid_utils.compat
 
+from shared.clock import LAST_INSTANT
+
 
 def new_id() -> UUID:
     """Return a new UUIDv7."""
@@ -23,6 +25,7 @@ _DERIVED: Final = UUID("6f1d2a52-9d0b-4c38-8a3e-0c5f6d8b7e21")
 def made_at(id_: UUID) -> datetime:
     """Return when a UUIDv7 was made, to the millisecond, by the clock of the process that made it.
 
-    Raises ValueError: it is no UUIDv7, and of a year beyond 9999 by its digits.
+    LAST_INSTANT for one that is no UUIDv7, and of a later time by its digits.
     """
-    return datetime.fromtimestamp((id_.int >> 80) / 1000, UTC)
+    seconds = (id_.int >> 80) / 1000
+    return datetime.fromtimestamp(seconds, UTC) if seconds < LAST_INSTANT.timestamp() else LAST_INSTANT

@@ -157,6 +157,8 @@ async def test_the_whole_record_takes_in_what_comes_later(service, session, cloc
         ({"credit_ids": [str(new_id())]}, "unknown_credit"),
         ({"award_ids": [str(new_id())]}, "unknown_credit"),
         ({"days": 732}, "expiry_out_of_bounds"),
+        ({"days": 3_000_000}, "expiry_out_of_bounds"),  # a year beyond the calendar
+        ({"days": 2**31 - 1}, "expiry_out_of_bounds"),  # no number of days at all
         ({"days": 0}, "invalid_request"),
         ({"client_id": "mcp_nobody"}, "unknown_recipient"),
         ({"client_id": "mcp_deaf"}, "unknown_recipient"),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from uuid import UUID
 
 import pytest
 from sqlalchemy import select, text
@@ -13,8 +14,8 @@ from credentials import jobs as clockwork
 from credentials.adapters.webhooks import WebhookClient
 from credentials.commands import awards, webhooks
 from credentials.domain.webhooks import RETRY_AFTER, Answer, next_try
-from credentials.tables.partners import WebhookSecret
-from shared.events.credentials import WebhookDisabled
+from credentials.tables.partners import WebhookDelivery, WebhookSecret
+from shared.events.credentials import ShareRevoked, WebhookDisabled
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.secret_box import SecretBox
@@ -65,6 +66,18 @@ async def test_a_partner_is_notified_of_a_withdrawn_consent(live, partner) -> No
     assert message["data"] == {"share_id": granted["share_id"]}
     with pytest.raises(WebhookVerificationError):
         partner.messages("whsec_" + "AAAA" * 11)
+
+
+async def test_an_event_whose_id_is_of_no_year_is_news_like_any_other(
+    service, session, clock, learner, partner
+) -> None:
+    await register(service, partner.url)
+    granted = await handed_over(service, learner, "DS01")
+    async with service.client("learner", id=learner) as client:
+        await client.post(f"/v1/shares/{granted['share_id']}/withdrawal")
+    (withdrawn,) = [event for event in await published(session) if isinstance(event, ShareRevoked)]
+    await webhooks.notify_partners(session, UUID("ffffffff-ffff-7fff-bfff-ffffffffffff"), withdrawn)
+    assert (await session.scalars(select(WebhookDelivery.type))).all() == ["consent.withdrawn"]
 
 
 async def test_a_partner_with_consent_is_notified_of_a_revoked_credit(

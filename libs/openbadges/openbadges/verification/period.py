@@ -50,7 +50,10 @@ def of_numeric_date(value: object) -> datetime:
     """Return the instant of a number of seconds since 1970 (RFC 7519). Raises TypeError, ValueError, OverflowError."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError("not a number of seconds")
-    return datetime.fromtimestamp(value, UTC)
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except OSError as error:  # what the C library says of some years
+        raise OverflowError("of no year of the calendar") from error
 
 
 def _at(value: object) -> datetime:

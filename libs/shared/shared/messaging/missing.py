@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import select, text, update
@@ -96,7 +96,7 @@ async def missing(
                 kept_since = now(session) - timedelta(days=KEPT_DAYS)
             for key, type_ in events.items():
                 if key not in arrived:
-                    yield Missing(*key, type_, _is_older(key[1], kept_since))
+                    yield Missing(*key, type_, made_at(key[1]) < kept_since)
 
 
 def _read_key(body: bytes, service: str) -> tuple[Key, str]:
@@ -108,10 +108,3 @@ def _read_key(body: bytes, service: str) -> tuple[Key, str]:
     if source != f"/services/{service}":
         raise Unreadable("malformed", f"its source is {source!r}")
     return (source, id_), type_
-
-
-def _is_older(id_: UUID, instant: datetime) -> bool:
-    try:
-        return made_at(id_) < instant
-    except ValueError:  # no UUIDv7: by its digits it is of a year beyond 9999
-        return False

@@ -171,9 +171,9 @@ def check_scope(scope: Scope, own_credits: Iterable[UUID], own_awards: Iterable[
 
 def expiry(now: datetime, days: int, policy: Sharing) -> datetime:
     """Return the instant at which a share of so many days ends. Raises ExpiryOutOfBounds."""
-    if not now < (ends_at := now + timedelta(days=days)) <= years_after(now, policy.longest_years):
+    if not 0 < days <= (years_after(now, policy.longest_years) - now).days:
         raise ExpiryOutOfBounds(f"a share lasts at most {policy.longest_years} years")
-    return ends_at
+    return now + timedelta(days=days)
 
 
 def state_of(
