@@ -168,6 +168,14 @@ UNREADABLE = {
     "nested too deep": (b"[" * 200_000, "malformed"),
     "no id": (_of(id=None), "malformed"),
     "an id that is no UUID": (_of(id="17"), "malformed"),
+    "a number for an id": (_of(id=17), "malformed"),
+    "a number for a type": (_of(type=17), "malformed"),
+    "a list of a type": (_of(type=["payments.refund.requested.v1"]), "malformed"),
+    "an object for a source, of a type nobody knows": (
+        _of(source={}, type="payments.refund.forgotten.v1"),
+        "malformed",
+    ),
+    "a number for a version": (_of(specversion=1.0), "malformed"),
     "an older CloudEvents": (_of(specversion="0.3"), "malformed"),
     "a NUL in an attribute": (_of(source="/services/\x00"), "malformed"),
     "half a character": (_of(type="payments.\ud800.v1"), "unknown_type"),
@@ -183,6 +191,7 @@ UNREADABLE = {
     "another service's name": (_of(source="/services/catalogue"), "malformed"),
     "a broken schema": (_of(data={"refund_id": "x"}), "invalid_data"),
     "no data": (_of(data=None), "malformed"),
+    "a text for data": (_of(data="{}"), "invalid_data"),
 }
 
 

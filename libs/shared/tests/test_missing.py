@@ -97,6 +97,7 @@ UNREADABLE = [
     "{}",
     *(with_member(id=value) for value in (None, 7, "7", ["x"], {})),
     *(with_member(source=value) for value in (None, 7, "/services/a\0b", "/services/enrolment", ["x"], {"a": []})),
+    *(with_member(type=value) for value in (None, 7, ["x"], {"a": []})),
     with_member(specversion="\ud800\n\x1b[2J"),
 ]
 

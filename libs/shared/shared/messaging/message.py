@@ -102,12 +102,14 @@ def head_of(body: bytes) -> tuple[UUID, str, str, dict[str, Any]]:  # Any: JSON
     """
     try:
         parsed = json.loads(body)
-        id_, source, type_ = UUID(parsed["id"]), str(parsed["source"]), str(parsed["type"])
+        id_, source, type_ = UUID(parsed["id"]), parsed["source"], parsed["type"]
         if parsed["specversion"] != "1.0":
             raise Unreadable("malformed", f"specversion {parsed['specversion']!r}")
         _ = parsed["data"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Unreadable("malformed", f"{type(error).__name__}: {error}") from error
+    if not (isinstance(source, str) and isinstance(type_, str)):
+        raise Unreadable("malformed", f"source {source!r} and type {type_!r} are not both texts")
     return id_, source, type_, parsed
 
 
