@@ -45,13 +45,15 @@ class Settings(ServiceSettings):
     sample_accounts: dict[str, str] = Field(
         default_factory=dict, description="A sandbox's, as JSON: role and e-mail address, shown on its front page"
     )
-    access_minutes: float = Field(default=10, gt=0, le=10)
-    partner_minutes: float = Field(default=5, gt=0, le=10)
-    session_days: float = Field(default=30, gt=0)
-    refresh_grace_seconds: float = Field(default=10, ge=0, le=60)
+    access_minutes: float = Field(default=10, gt=0, le=10, description="How long a person's access token is valid")
+    partner_minutes: float = Field(default=5, gt=0, le=10, description="How long a partner's access token is valid")
+    session_days: float = Field(default=30, gt=0, description="How long a sign-in lasts, however often it is renewed")
+    refresh_grace_seconds: float = Field(
+        default=10, ge=0, le=60, description="How long a refresh token that was used may come again, from a lost answer"
+    )
     password_sign_in: bool = Field(default=True, description="Off where an outside issuer alone decides")
     oidc_issuer: str | None = Field(default=None, description="An OpenID Connect issuer to trust besides")
-    oidc_jwks_url: str | None = None
+    oidc_jwks_url: str | None = Field(default=None, description="Where that issuer publishes its keys")
     oidc_audience: str | None = Field(default=None, description="This platform's client id at that issuer")
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from embedded import settings_page
 from embedded.services import merged_openapi
 from shared.events import Event, registry
 from shared.messaging.rabbitmq import EXCHANGE
@@ -127,6 +128,7 @@ def documents() -> dict[str, str]:
         "openapi.json": json.dumps(merged_openapi(), indent=2, ensure_ascii=False, sort_keys=True) + "\n",
         "asyncapi.json": json.dumps(asyncapi(), indent=2, ensure_ascii=False) + "\n",
         "events.md": reference(),
+        "settings.md": settings_page.page(),
     }
 
 

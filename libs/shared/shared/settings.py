@@ -79,8 +79,11 @@ class ServiceSettings(BaseSettings):
         default_factory=list,
         description="Web origins of front ends: their pages may call, and payers may be sent back to them",
     )
-    host: str = "0.0.0.0"  # noqa: S104 - a container listens on its own network
-    port: int = 8000
+    host: str = Field(
+        default="0.0.0.0",  # noqa: S104 - a container listens on its own network
+        description="Address of the network interface it listens at",
+    )
+    port: int = Field(default=8000, description="Port it listens at")
     pool_size: int = Field(default=3, ge=1, description="Connections to the database for requests")
     messaging_pool_size: int = Field(default=2, ge=1, description="Connections for inbox, feed, e-mail and jobs")
     pool_timeout_seconds: float = Field(default=5.0, description="How long a request waits for one, before a 503")
@@ -92,14 +95,16 @@ class ServiceSettings(BaseSettings):
     event_log_years: int = Field(
         default=10, ge=1, description="A part of the event log that ended longer ago may be detached: `outbox detach`"
     )
-    log_level: str = "INFO"
+    log_level: str = Field(default="INFO", description="The least level that is logged, as Python's logging names it")
     smtp_url: str | None = Field(
         default=None,
         description="smtp://host:port or smtps://user:password@host, percent-encoded; otherwise e-mails go to "
         "mail_folder",
     )
-    mail_folder: str = ".local/mail"
-    mail_from: str = "Microcredentials <no-reply@microcredentials.example>"
+    mail_folder: str = Field(default=".local/mail", description="Where e-mails are written as files without smtp_url")
+    mail_from: str = Field(
+        default="Microcredentials <no-reply@microcredentials.example>", description="The sender of every e-mail"
+    )
     contact: str = Field(
         default="help@microcredentials.example",
         description="E-mail address of whoever runs this installation: in every e-mail, on `/`, on pages of problems",

@@ -17,7 +17,9 @@ class Settings(ServiceSettings):
     provider_recipient_field: str = Field(
         default="order_reference", description="The field that portal requires of every payment"
     )
-    provider_timeout_seconds: float = Field(default=8.0, gt=0, lt=25)
+    provider_timeout_seconds: float = Field(
+        default=8.0, gt=0, lt=25, description="How long an answer of the provider is waited for"
+    )
     provider_calls_per_minute: int = Field(
         default=0,
         ge=0,
