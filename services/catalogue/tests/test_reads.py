@@ -471,3 +471,16 @@ async def test_a_cursor_that_does_not_fit_is_refused(editor, anyone, position) -
         assert answer.status_code in {200, 400}, answer.text
         if answer.status_code == 400:
             assert answer.json()["code"] == "bad_cursor"
+
+
+async def test_every_line_of_an_outcome_and_a_skill_is_found(editor, anyone) -> None:
+    """The texts themselves are indexed: in JSON a word at a line's beginning would be another word."""
+    outcomes = [{"code": "LO1", "text": 'A first line\nzymurgy\tquokka, "ocelot" and C:\\narwhal'}]
+    await publish(
+        editor,
+        outcomes=outcomes,
+        skills=[{"name": "Wombat\nhusbandry", "framework": "ESCO", "url": "https://x.example"}],
+    )
+    for word in ("zymurgy", "quokka", "ocelot", "narwhal", "wombat", "husbandry"):
+        assert (await listed(anyone, q=word)).total == 1, word
+    assert (await listed(anyone, q="nzymurgy")).total == 0

@@ -68,8 +68,11 @@ _RENEW = text("""
             array[
                 v.title || ' ' || c.code,
                 v.summary || ' ' || s.name,
-                jsonb_path_query_array(v.outcomes, '$[*].text')::text || ' '
-                    || jsonb_path_query_array(v.skills, '$[*].name')::text,
+                concat_ws(' ',
+                    -- `#>>` is the text itself; in its JSON the first word of a line would have the n of \\n before it.
+                    (select string_agg(said #>> '{}', ' ') from jsonb_path_query(v.outcomes, '$[*].text') said),
+                    (select string_agg(said #>> '{}', ' ') from jsonb_path_query(v.skills, '$[*].name') said)
+                ),
                 v.description || ' ' || u.words
             ],
             cast(:most as int[])
