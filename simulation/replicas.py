@@ -62,7 +62,8 @@ class Replica:
         service = build(name, platform.deployment)
         resources = dict(service.resources)
         if ObjectStorage in resources:
-            resources[ObjectStorage] = ObjectStorage(lambda: platform.files[name])
+            # Each platform has empty stores, and databases that begin as copies
+            resources[ObjectStorage] = ObjectStorage(lambda: platform.files[name], lasts=False)
         service = dataclasses.replace(service, resources=resources)
         with self.at_work():
             self.process = Process(service, clock=self.clock, mailer=platform.post)

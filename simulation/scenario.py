@@ -314,6 +314,8 @@ class Scenario:
         for service, store in STORES.items():
             aside = f"{far} select 'remove_orphans', '{store}', 1, now(), now(), now(), ''"
             await self.happens(partial(self.sql, service, aside))
+            erased = f"{far} select 'check_files', 'erased since', 1, now(), now(), now(), ''"
+            await self.happens(partial(self.sql, service, erased))
         course = f"{far} select 'renew_listing', min(course_id::text), 1, now(), now(), now(), '' from listings"
         await self.happens(partial(self.sql, "catalogue", course))
         nobody = f"""

@@ -30,7 +30,11 @@ async def print_strangers(processes: Mapping[str, Process]) -> None:
             why = storage and storage.stranger
             if why and why not in {UNREAD, printed.get(name)}:
                 printed[name] = why
-                print(f"Uploads to {name} are refused: the files it finds are not its own ({why}).", flush=True)
+                print(
+                    f"Uploads to {name} are refused: the file store it finds is not its own ({why}). Put its own back, "
+                    f"or say that this one is new: `python -m {name} files claim`.",
+                    flush=True,
+                )
             elif not why and printed.pop(name, None):
                 print(f"Uploads to {name} are taken again.", flush=True)
         await asyncio.sleep(LOOK_SECONDS)

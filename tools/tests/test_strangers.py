@@ -26,8 +26,9 @@ async def test_a_store_of_another_installation_and_a_database_that_lacks_history
     assert await said() == []
     storage.stranger = "it belongs to the installation a, and this is b"
     assert await said() == [
-        "Uploads to assessment are refused: the files it finds are not its own "
-        "(it belongs to the installation a, and this is b)."
+        "Uploads to assessment are refused: the file store it finds is not its own "
+        "(it belongs to the installation a, and this is b). Put its own back, "
+        "or say that this one is new: `python -m assessment files claim`."
     ]
     assert await said() == []
     processes["catalogue"].lost = "enrolment has read further"

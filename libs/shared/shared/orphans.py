@@ -2,7 +2,7 @@
 
 Files and rows lie in two stores, and either may have been restored, emptied or mistaken for another. So nothing is
 deleted because the rows do not name it: a file waits in the trash, and a row that names it again brings it back. More
-than a few at once are left for a person, and so is a store of another installation: the round is set aside
+than a few at once are left for a person, and so is a store that is not known to be ours: the round is set aside
 (`rows_set_aside`, `set-aside list`), and `python -m <service> files` shows and does the rest.
 """
 
@@ -23,7 +23,7 @@ from shared.due_rows import for_each, retry
 from shared.jobs import Work, run_exclusively
 from shared.messaging.tables import SetAside
 from shared.storage import ObjectStorage
-from shared.store_owner import ForeignStore, installation_id, named_of
+from shared.store_owner import ForeignStore, claim_anew, claimed_at, installation_id, named_of
 from shared.uploads import UploadPolicy
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
         actions.add_parser("show", help="whose the store is, how many files no row names, how many are in the trash")
         for name, help_ in (
             ("trash", "put every file that no row names into the trash, however many"),
-            ("claim", "let the store belong to this installation, whosever it was"),
+            ("claim", "let the store belong to this installation, whosever it was, or though it is a new one"),
         ):
             action = actions.add_parser(name, help=help_)
             action.add_argument("--by", required=True, help="who decides")
@@ -135,9 +135,9 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
         work = Work(database, resources())
         storage, ours = work.resource(ObjectStorage), await installation_id(database)
         if chosen.action == "claim":
-            await storage.claim(ours, anew=True)
+            await claim_anew(work)
         elif await storage.owner() != ours and chosen.action == "trash":
-            sys.stderr.write("the store belongs to another installation: claim it first\n")
+            sys.stderr.write("the store does not belong to this installation: claim it first\n")
             return 1
         orphans, count = await _orphans(work)
         if chosen.action == "trash":
@@ -149,7 +149,9 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
             log.warning("files: %s", chosen.action, extra={"by": chosen.by, "reason": chosen.reason, "files": count})
         trashed = sum([len(page) async for page in storage.trashed()])
         owner = await storage.owner()
-        whose = "this installation" if owner == ours else owner or "nobody"
+        since = await claimed_at(database)
+        nobody = "nobody" if since is None else f"nobody, and this installation has had its own since {since:%Y-%m-%d}"
+        whose = "this installation" if owner == ours else owner or nobody
         left = 0 if chosen.action == "trash" else count
         sys.stdout.write(f"belongs to {whose}; {left} files named by no row; {trashed} in the trash\n")
         return 0

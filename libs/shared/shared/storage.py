@@ -34,7 +34,7 @@ _OWNER: Final = "installation"
 
 
 class StorageUnavailable(Unavailable):
-    """The file store cannot be reached, or has no such file though it was recorded."""
+    """The file store cannot be reached, or does not have the file as it was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class Storage(Protocol):
         """Return the file's content in chunks; raise StorageUnavailable before the first if it cannot be had."""
         ...
 
+    async def size(self, key: str) -> int | None:
+        """Return the file's size in bytes; None where there is no such file. Raises StorageUnavailable."""
+        ...
+
     async def delete(self, key: str) -> None:
         """Delete the file; one that is gone already is no error."""
         ...
@@ -77,11 +81,16 @@ class Storage(Protocol):
 class ObjectStorage:
     """A store of any kind that obstore knows. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory.
 
-    It is opened at its first use, so that migrating a database needs no folder or bucket.
+    It is opened at its first use, so that migrating a database needs no folder or bucket. `open_store` raises
+    FileNotFoundError where its folder is missing; `make` makes that folder, and only `claim` calls it, for it may be
+    missing because a volume is not mounted. A store that does not `last` is gone with its process.
     """
 
-    def __init__(self, open_store: Callable[[], ObjectStore]) -> None:
-        self._open_store = open_store
+    def __init__(
+        self, open_store: Callable[[], ObjectStore], *, make: Callable[[], None] | None = None, lasts: bool = True
+    ) -> None:
+        self._open_store, self._make = open_store, make
+        self.lasts = lasts
         self.stranger: str | None = None
         """Why nothing may be stored there, None where it may (`shared.store_owner`)."""
         self.look: Callable[[], Awaitable[None]] | None = None
@@ -91,14 +100,13 @@ class ObjectStorage:
     def _store(self) -> ObjectStore:
         try:
             return self._open_store()
+        except FileNotFoundError:
+            raise
         except (BaseError, OSError) as error:
             raise StorageUnavailable("the file store cannot be opened") from error
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        if self.stranger and self.look:
-            await self.look()
-        if self.stranger:
-            raise StorageUnavailable("the file store belongs to another installation")
+        await self._must_be_ours()
         try:
             await obstore.put_async(
                 self._store,
@@ -107,8 +115,17 @@ class ObjectStorage:
                 chunk_size=PART_BYTES,
                 max_concurrency=PARTS_AT_ONCE,
             )
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
             raise StorageUnavailable("the file cannot be stored at the moment") from error
+        await self._must_be_ours()  # its volume may have gone while the file came: then it lies elsewhere
+        if await self.size(key) is None:
+            raise StorageUnavailable("the file cannot be stored at the moment")
+
+    async def _must_be_ours(self) -> None:
+        if self.look:
+            await self.look()
+        if self.stranger:
+            raise StorageUnavailable("the file store of this installation is not there at the moment")
 
     async def open(self, key: str) -> AsyncIterator[bytes]:
         try:
@@ -117,6 +134,15 @@ class ObjectStorage:
         except (BaseError, FileNotFoundError, TimeoutError) as error:
             raise StorageUnavailable("the file cannot be read at the moment") from error
         return _chunks(found.stream(min_chunk_size=CHUNK_BYTES))
+
+    async def size(self, key: str) -> int | None:
+        try:
+            async with asyncio.timeout(OPENED_WITHIN):
+                return (await obstore.head_async(self._store, key))["size"]
+        except FileNotFoundError:
+            return None
+        except (BaseError, TimeoutError) as error:
+            raise StorageUnavailable("the file store cannot be read at the moment") from error
 
     async def delete(self, key: str) -> None:
         try:
@@ -129,10 +155,17 @@ class ObjectStorage:
             yield [one for one in page if one.key != _OWNER and not one.key.startswith(_TRASH)]
 
     async def _list(self, prefix: str | None) -> AsyncIterator[Sequence[Stored]]:
-        # The stub's other overload names a type of a package we do not install
-        listed = obstore.list(self._store, prefix, chunk_size=LISTED_AT_ONCE)  # pyright: ignore[reportUnknownMemberType]
-        async for page in listed:
-            yield [Stored(entry["path"], entry["last_modified"]) for entry in page]
+        try:
+            # The stub's other overload names a type of a package we do not install
+            listed = obstore.list(  # pyright: ignore[reportUnknownMemberType]
+                self._store, prefix, chunk_size=LISTED_AT_ONCE
+            )
+            async for page in listed:
+                yield [Stored(entry["path"], entry["last_modified"]) for entry in page]
+        except FileNotFoundError:  # no such folder: nothing is there
+            return
+        except BaseError as error:
+            raise StorageUnavailable("the file store cannot be listed at the moment") from error
 
     async def trash(self, key: str, on: date) -> None:
         """Put a file into the trash; one that another replica has just put there is no error."""
@@ -159,22 +192,28 @@ class ObjectStorage:
         Raises StorageUnavailable: that cannot be read.
         """
         try:
-            found = await obstore.get_async(self._store, _OWNER)
-            return bytes(await found.bytes_async()).decode().strip()  # an editor may have ended the line
+            async with asyncio.timeout(OPENED_WITHIN):
+                found = await obstore.get_async(self._store, _OWNER)
+                return bytes(await found.bytes_async()).decode().strip()  # an editor may have ended the line
         except FileNotFoundError:
             return None
         except UnicodeDecodeError as error:
             raise StorageUnavailable(f"the object {_OWNER} of the file store is damaged") from error
-        except BaseError as error:
+        except (BaseError, TimeoutError) as error:
             raise StorageUnavailable("the file store cannot be read at the moment") from error
 
     async def claim(self, owner: str, *, anew: bool = False) -> None:
-        """Make the store belong to this installation, unless it belongs to one already; `anew`, even then."""
+        """Make the store belong to this installation, unless it belongs to one already; `anew`, even then.
+
+        A folder that is missing is made. Raises StorageUnavailable.
+        """
         try:
+            if self._make:
+                self._make()
             await obstore.put_async(self._store, _OWNER, owner.encode(), mode="overwrite" if anew else "create")
         except AlreadyExistsError:
             return
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise StorageUnavailable("nothing can be stored at the moment") from error
 
 
@@ -197,18 +236,24 @@ async def _chunks(stream: AsyncIterator[object]) -> AsyncIterator[bytes]:
         yield bytes(chunk)  # pyright: ignore[reportArgumentType] - a buffer, which its stub types by version
 
 
+def _folder(path: Path) -> LocalStore:
+    path.stat()  # FileNotFoundError, which the library's own error does not tell from others
+    return LocalStore(path)
+
+
 def open_storage(url: str) -> ObjectStorage:
-    """Return the store at a URL: `file:///folder` (made if missing), `s3://bucket/prefix` (AWS_* from the environment)
-    or `memory:///`.
+    """Return the store at a URL: `file:///folder` (made when it is claimed), `s3://bucket/prefix` (AWS_* from the
+    environment) or `memory:///`.
 
     Raises ValueError: it has another scheme.
     """
     parts = urlsplit(url)
     if parts.scheme == "file":
-        return ObjectStorage(partial(LocalStore, Path(unquote(parts.path)), mkdir=True))
+        folder = Path(unquote(parts.path))
+        return ObjectStorage(partial(_folder, folder), make=partial(folder.mkdir, parents=True, exist_ok=True))
     if parts.scheme == "s3":
         return ObjectStorage(partial(S3Store.from_url, url, retry_config={"retry_timeout": RETRIED_FOR}))
     if parts.scheme == "memory":
-        return ObjectStorage(MemoryStore)
+        return ObjectStorage(MemoryStore, lasts=False)
     message = f"files are stored at file://, s3:// or memory://, not {parts.scheme}://"
     raise ValueError(message)

@@ -54,6 +54,9 @@ jobs_failed = Counter("jobs_failed_total", "Jobs that raised", ["job"])
 orphaned_files = Gauge(
     "orphaned_files", "Stored files no row names, too many to be put into the trash unseen", ["store"]
 )
+files_damaged = Counter(
+    "stored_files_damaged_total", "Reads of a stored file that was missing, or not as it was received", ["store"]
+)
 provider_differences = Counter(
     "provider_differences_total", "What the payment provider's list had otherwise than our books", ["kind"]
 )

@@ -1,7 +1,7 @@
 """Uploads: a file is checked as it streams into the store; `shared.orphans` removes files that no row names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,10 +17,11 @@ from shared.storage import Storage
 class UploadPolicy:
     """How long an upload may take (`longest`), and which orphans go into the trash: of what age, and how many at once
     without a person's decision. `store` is what the files are called in metrics; `named` returns those of some keys
-    that a row names."""
+    that a row names, each with what it says of the file; `names_any`, whether any row names a file."""
 
     store: str
-    named: Callable[[AsyncSession, Sequence[str]], Awaitable[Collection[str]]]
+    named: Callable[[AsyncSession, Sequence[str]], Awaitable[Mapping[str, Checked]]]
+    names_any: Callable[[AsyncSession], Awaitable[bool]]
     longest: timedelta
     orphan_age: timedelta
     orphans_at_once: int = 20

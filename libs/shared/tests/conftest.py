@@ -8,11 +8,11 @@ from shared.migrate import migrate
 from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
-from . import delivery, object_stores, refunds_api, relays
+from . import delivery, object_stores, refunds_api, relays, stores
 from .messaging_nodes import JoinedNodes, ServiceNode, forget_topology
 from .processes import service_of
 
-s3, storage = object_stores.s3, object_stores.storage
+s3, storage, response_cache = object_stores.s3, object_stores.storage, stores.response_cache
 parts, handed = relays.parts, relays.handed
 
 

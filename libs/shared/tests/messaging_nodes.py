@@ -72,7 +72,10 @@ class ServiceNode:
             )
             await connection.execute(text(f"truncate {tables} restart identity"))
             await connection.execute(
-                text("update installation set history_lost_at = null, history_lost = null, lost_epochs = '{}'")
+                text(
+                    "update installation set history_lost_at = null, history_lost = null, lost_epochs = '{}', "
+                    "store_claimed_at = null"
+                )
             )
 
 

@@ -53,6 +53,7 @@ def s3(tmp_path_factory) -> Iterator[dict[str, str]]:
 def storage(request, tmp_path, monkeypatch) -> ObjectStorage:
     match request.param:
         case "folder":
+            (tmp_path / "a folder").mkdir()
             return open_storage(f"file://{tmp_path}/a%20folder")
         case "memory":
             return open_storage("memory:///")

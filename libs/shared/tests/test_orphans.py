@@ -1,78 +1,19 @@
 """Stored files no row names: nothing is deleted because one of two stores says so."""
 
-import argparse
 import asyncio
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import text
 
 from shared import telemetry
-from shared.database import Database
 from shared.jobs import Jobs, Work
-from shared.messaging.tables import SetAside
-from shared.orphans import TRASH_KEPT, files_command, remove_orphans, retry_orphans
+from shared.orphans import TRASH_KEPT, retry_orphans
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 from shared.store_owner import claim_store, guard_store, installation_id
 from shared.testing.services import FrozenClock
-from shared.uploads import UploadPolicy
 
-HANDFUL = 3
-AGE = timedelta(hours=6)
-
-
-class ResponseCache:
-    """One database, one store, and the rows that name files."""
-
-    def __init__(self, database: Database, storage: ObjectStorage, clock: FrozenClock) -> None:
-        policy = UploadPolicy(store="test", named=self.named, longest=AGE, orphan_age=AGE, orphans_at_once=HANDFUL)
-        self.work = Work(database, {ObjectStorage: storage, UploadPolicy: policy})
-        self.storage, self.clock = storage, clock
-        self.rows: set[str] = set()
-        self.asked = 0
-
-    async def named(self, _session, keys):
-        return self.rows.intersection(keys)
-
-    async def put(self, *keys, named=False):
-        for key in keys:
-            await self.storage.put(key, pieces(key.encode()))
-        if named:
-            self.rows.update(keys)
-
-    async def claim(self):
-        await claim_store(self.work)
-
-    async def remove(self):
-        await remove_orphans(self.work)
-
-    async def files(self):
-        return {one.key async for page in self.storage.pages() for one in page}
-
-    async def trash(self):
-        return {one.key async for page in self.storage.trashed() for one in page}
-
-    async def set_aside(self):
-        async with self.work.database.transaction() as session:
-            rows = (await session.scalars(select(SetAside).order_by(SetAside.job))).all()
-        return [(row.job, row.row_key, row.last_error.partition("(")[0]) for row in rows]
-
-    async def command(self, action):
-        chosen = argparse.Namespace(action=action, by="Ada", reason="the database is the right one")
-        return await files_command(lambda: self.work.resources).run(self.work.database, chosen)
-
-
-async def pieces(content):
-    yield content
-
-
-@pytest.fixture
-async def response_cache(payments, storage):
-    clock = FrozenClock()
-    clock.at = datetime.now(UTC) + AGE + timedelta(hours=1)  # the stores have clocks of their own
-    database = Database(payments.url, "payments", notifier=payments.notifier, clock=clock)
-    yield ResponseCache(database, storage, clock)
-    await database.dispose()
+from .stores import HANDFUL, ResponseCache, pieces
 
 
 async def another_database(response_cache):
@@ -176,7 +117,7 @@ async def test_nothing_goes_from_the_store_of_another_installation(response_cach
         ("claim_store", "test", "ForeignStore"),
         ("remove_orphans", "test", "ForeignStore"),
     ]
-    with pytest.raises(StorageUnavailable, match="another installation"):
+    with pytest.raises(StorageUnavailable, match="of this installation is not there"):
         await response_cache.put("b")
     assert await response_cache.command("trash") == 1
     await retry_orphans(response_cache.work)
@@ -217,7 +158,7 @@ async def test_a_process_that_starts_while_the_store_is_set_aside_puts_nothing_i
     assert await response_cache.set_aside() == [("claim_store", "test", "ForeignStore")]
     for one in (first, second):
         guard_store(one)  # as a process does at its start
-        with pytest.raises(StorageUnavailable, match="another installation"):
+        with pytest.raises(StorageUnavailable, match="of this installation is not there"):
             await one.resource(ObjectStorage).put("work", pieces(b"x"))
     async with asyncio.TaskGroup() as group:
         jobs = Jobs()
@@ -245,7 +186,7 @@ async def test_a_store_that_becomes_another_ones_is_left_within_a_minute(respons
     await storage.put("work", pieces(b"x"))
     await storage.claim("another", anew=True)
     await claim_store(work)
-    with pytest.raises(StorageUnavailable, match="another installation"):
+    with pytest.raises(StorageUnavailable, match="of this installation is not there"):
         await storage.put("more", pieces(b"x"))
 
 

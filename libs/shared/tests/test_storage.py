@@ -9,6 +9,8 @@ from obstore.store import MemoryStore
 from sqlalchemy import text
 
 from embedded import ports
+from shared.files import Checked
+from shared.jobs import Work
 from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
 from shared.web.files import attachment
 
@@ -83,7 +85,7 @@ def test_an_unknown_kind_of_store_is_refused():
 class Hangs(ObjectStorage):
     """A store that takes the question and says nothing."""
 
-    async def open(self, key) -> AsyncIterator[bytes]:
+    async def size(self, key) -> int | None:
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -92,7 +94,8 @@ async def test_a_store_that_hangs_holds_no_connection_of_the_database(payments):
     async def read():
         async with payments.database.reads() as session:
             await session.execute(text("select 1"))
-            await attachment(session, Hangs(MemoryStore), "key", name="a.pdf", media_type="application/pdf", size=1)
+            work = Work(payments.database, {ObjectStorage: Hangs(MemoryStore)})
+            await attachment(session, work, "key", Checked("", 1), name="a.pdf", media_type="application/pdf")
 
     reading = [asyncio.create_task(read()) for _ in range(20)]
     await asyncio.sleep(0.2)

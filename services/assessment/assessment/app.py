@@ -5,7 +5,7 @@ from assessment import api
 from assessment.access import ACCESS
 from assessment.handlers import inbox
 from assessment.jobs import jobs
-from assessment.queries.enrolments import known_keys
+from assessment.queries.enrolments import known_keys, names_any_file
 from assessment.settings import Settings
 from shared.service import Service
 from shared.storage import ObjectStorage, open_storage
@@ -29,6 +29,7 @@ def build(settings: Settings) -> Service:
             UploadPolicy: UploadPolicy(
                 store="submissions",
                 named=known_keys,
+                names_any=names_any_file,
                 longest=timedelta(seconds=settings.upload_seconds),
                 orphan_age=timedelta(hours=settings.orphan_hours),
                 orphans_at_once=settings.orphans_at_once,

@@ -8,7 +8,7 @@ from assessment.commands import boards, releases, windows
 from assessment.queries.results import boards_under_way, releases_under_way, results_to_ratify, results_to_release
 from assessment.queries.windows import windows_closed_since, windows_opened_since
 from assessment.tables import Board, Release
-from shared import orphans, store_owner
+from shared import orphans, store_owner, stored_files
 from shared.database import fetch
 from shared.due_rows import for_batches, for_each, for_each_in_transaction
 from shared.jobs import REMOVES, Jobs, Work
@@ -89,3 +89,8 @@ async def remove_orphans(work: Work) -> None:
 @jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)
+
+
+@jobs.every(60)
+async def check_files(work: Work) -> None:
+    await stored_files.check_files(work)

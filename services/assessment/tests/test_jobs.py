@@ -178,6 +178,7 @@ async def chunks(*parts: bytes):
 
 @pytest.fixture(params=["memory", "folder"])
 def storage(request, folder) -> ObjectStorage:
+    folder.mkdir()
     return open_storage("memory:///" if request.param == "memory" else folder.as_uri())
 
 
@@ -208,6 +209,7 @@ async def test_a_folder_holds_nothing_of_what_broke_off(folder):
         yield b"x" * 6 * 1024 * 1024
         raise FileTooLarge("enough")
 
+    folder.mkdir()
     with pytest.raises(FileTooLarge):
         await open_storage(folder.as_uri()).put("a", breaks())
     assert list(folder.iterdir()) == []
@@ -219,6 +221,7 @@ async def test_a_broken_store_is_reported_plainly(folder):
     with pytest.raises(StorageUnavailable):
         await storage.put("a", chunks(b"x"))
     folder.unlink()
+    folder.mkdir()
     await storage.put("a", chunks(b"x"))
     (folder / "a").unlink()
     folder.rmdir()
@@ -227,11 +230,16 @@ async def test_a_broken_store_is_reported_plainly(folder):
         await storage.put("b", chunks(b"x"))
 
 
-async def test_a_store_is_opened_only_when_it_is_used(folder):
+async def test_a_folder_is_made_only_when_it_is_claimed(folder):
     storage = open_storage(folder.as_uri())
+    assert await storage.owner() is None
+    assert await keys(storage) == set()
+    with pytest.raises(StorageUnavailable):
+        await storage.put("a", chunks(b"x"))
     assert not folder.exists()
+    await storage.claim("ours")
     await storage.put("a", chunks(b"x"))
-    assert folder.exists()
+    assert await keys(storage) == {"a"}
 
 
 def test_an_unknown_kind_of_store_stops_the_start():

@@ -7,10 +7,12 @@ import pytest
 from sqlalchemy import select
 
 from assessment.tables import Attempt, Submission
+from shared.due_rows import list_set_aside
 from shared.events.assessment import AssessmentPassed, AttemptsExhausted, CreditAwarded, SubmissionReceived
 from shared.events.enrolment import EnrolmentReinstated
 from shared.ids import new_id
 from shared.storage import ObjectStorage
+from shared.testing.stores import DAMAGES, damage
 from shared.uploads import UploadPolicy
 
 
@@ -384,11 +386,29 @@ async def test_r6_while_the_result_is_pending_nothing_further_is_taken(driver):
     assert (await driver.receipt(enrolment))["attempt_no"] == 2
 
 
-async def test_a_missing_file_is_reported_plainly(driver, service, session):
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_a_damaged_file_is_not_given_out_and_is_set_aside(driver, service, session, how):
     await driver.window()
     enrolment = await driver.enrol()
     receipt = await driver.receipt(enrolment)
     submission = await session.get(Submission, UUID(receipt["submission_id"]))
-    await service.service.resources[ObjectStorage].delete(submission.storage_key)
+    await damage(service.service.resources[ObjectStorage], submission.storage_key, how)
     answer = await driver.learner(enrolment).get(f"/v1/submissions/{receipt['submission_id']}/file")
     driver.refused(answer, 503, "storage_unavailable")
+    assert answer.headers["retry-after"]
+    aside = {(row.job, row.row_key, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
+    assert ("check_files", submission.storage_key, "FileDamaged") in aside
+
+
+async def test_a_store_that_is_not_there_takes_and_gives_nothing_and_is_asked_again(driver, service):
+    storage = service.service.resources[ObjectStorage]
+    await driver.window()
+    enrolment = await driver.enrol()
+    receipt = await driver.receipt(enrolment)
+    ours = await storage.owner()
+    await storage.claim("another", anew=True)
+    answer = await driver.submit(enrolment, driver.pdf("other"))
+    driver.refused(answer, 503, "storage_unavailable")
+    assert answer.headers["retry-after"]
+    await storage.claim(ours, anew=True)
+    assert (await driver.receipt(enrolment, driver.pdf("other")))["submission_id"] != receipt["submission_id"]

@@ -23,7 +23,7 @@ from credentials.domain.sharing import ShareSecrets
 from credentials.domain.webhooks import LONGEST_WAIT
 from credentials.handlers import inbox
 from credentials.jobs import jobs
-from credentials.queries.prior_learning import known_evidence
+from credentials.queries.prior_learning import known_evidence, names_any_evidence
 from credentials.settings import Settings
 from openbadges.verification.outside import Outside
 from openbadges.verification.verifier import Verifier
@@ -73,6 +73,7 @@ def build(settings: Settings) -> Service:
             UploadPolicy: UploadPolicy(
                 store="evidence",
                 named=known_evidence,
+                names_any=names_any_evidence,
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,

@@ -33,7 +33,7 @@ from credentials.queries.people import outdated_people, unconfirmed_people
 from credentials.queries.reports import unfinished_reports
 from credentials.queries.transfers import overdue_transfers
 from credentials.tables.issued import StatusList
-from shared import orphans, store_owner
+from shared import orphans, store_owner, stored_files
 from shared.directory import MOST_KEYS, Directory, PersonEntry
 from shared.due_rows import (
     for_batches,
@@ -361,3 +361,8 @@ async def remove_orphans(work: Work) -> None:
 @jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)
+
+
+@jobs.every(60)
+async def check_files(work: Work) -> None:
+    await stored_files.check_files(work)

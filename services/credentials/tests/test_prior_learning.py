@@ -4,18 +4,21 @@ from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 import pytest
+from sqlalchemy import select
 
 from credentials import jobs as clockwork
 from credentials.domain import policies
 from credentials.domain.prior_learning import LearnedTooLongAgo, NotYetCompleted, check_age
 from credentials.queries.prior_learning import external_credits
 from credentials.tables.prior_learning import Evidence
+from shared.due_rows import list_set_aside
 from shared.events.credentials import BadgeIssued, CreditRecognised, RecognitionDecided, RecognitionRevoked
 from shared.ids import new_id
 from shared.jobs import Work
 from shared.orphans import installation_id
 from shared.storage import ObjectStorage
 from shared.testing.services import published
+from shared.testing.stores import DAMAGES, damage
 from shared.uploads import UploadPolicy
 
 from .announcements import DS, LAW, consume, course, hold_credit, let_time_work, registered
@@ -140,6 +143,19 @@ async def test_evidence_is_what_it_says_and_bounded(service, session, clock, lea
         await client.post(f"/v1/recognitions/{address}/submission")
         assert (await put("late.pdf", PDF + b"late")).json()["code"] == "not_draft"
         assert (await client.post(f"/v1/recognitions/{address}/withdrawal")).json()["state"] == "withdrawn"
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_damaged_evidence_is_not_given_out_and_is_set_aside(service, session, clock, learner, how) -> None:
+    async with service.client("learner", id=learner) as client:
+        address = (await client.post("/v1/recognitions", json=CLAIM)).json()["recognition_id"]
+        sent = await client.put(f"/v1/recognition-uploads/{address}", params={"filename": "a.pdf"}, content=PDF)
+        key = await session.scalar(select(Evidence.storage_key))
+        await damage(service.service.resources[ObjectStorage], key, how)
+        answer = await client.get(f"/v1/recognition-files/{sent.json()['evidence_id']}")
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    aside = {(row.job, row.row_key, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
+    assert ("check_files", key, "FileDamaged") in aside
 
 
 async def test_files_no_application_names_are_removed(service, session, clock, learner) -> None:

@@ -32,6 +32,7 @@ def build(settings: Settings) -> Service:
             UploadPolicy: UploadPolicy(
                 store="name evidence",
                 named=queries.known_files,
+                names_any=queries.names_any_file,
                 longest=timedelta(seconds=settings.evidence_seconds),
                 orphan_age=timedelta(hours=settings.evidence_orphan_hours),
                 orphans_at_once=settings.evidence_orphans_at_once,

@@ -5,7 +5,7 @@ from functools import partial
 from enrolment import queries
 from enrolment.commands import enrolments
 from enrolment.domain import regulations
-from shared import orphans, store_owner
+from shared import orphans, store_owner, stored_files
 from shared.due_rows import for_each_in_transaction
 from shared.jobs import ENDS, REMOVES, Jobs, Work
 
@@ -44,3 +44,8 @@ async def remove_orphans(work: Work) -> None:
 @jobs.every(60, effect=REMOVES)
 async def retry_orphans(work: Work) -> None:
     await orphans.retry_orphans(work)
+
+
+@jobs.every(60)
+async def check_files(work: Work) -> None:
+    await stored_files.check_files(work)

@@ -1,6 +1,6 @@
 """Queries longer than a look-up by primary key."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
@@ -35,6 +35,7 @@ from enrolment.tables import (
 )
 from shared.directory import PersonEntry
 from shared.events.assessment import CreditAwarded, SubmissionReceived
+from shared.files import Checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,16 @@ async def present_names(session: AsyncSession, learner_ids: Collection[UUID]) ->
     return {name.learner_id: name for name in await session.scalars(names)}
 
 
-async def known_files(session: AsyncSession, keys: Sequence[str]) -> set[str]:
-    """Return which of these stored files belong to a request for another name."""
-    return set(await session.scalars(select(NameEvidence.storage_key).where(NameEvidence.storage_key.in_(keys))))
+async def known_files(session: AsyncSession, keys: Sequence[str]) -> Mapping[str, Checked]:
+    """Return which of these stored files belong to a request for another name, and what it says of each."""
+    columns = select(NameEvidence.storage_key, NameEvidence.sha256, NameEvidence.size)
+    found = await session.execute(columns.where(NameEvidence.storage_key.in_(keys)))
+    return {key: Checked(sha256, size) for key, sha256, size in found}
+
+
+async def names_any_file(session: AsyncSession) -> bool:
+    """Return whether any request for another name has a stored file."""
+    return bool(await session.scalar(select(exists().select_from(NameEvidence))))
 
 
 async def people(session: AsyncSession, learner_ids: Sequence[UUID]) -> list[PersonEntry]:

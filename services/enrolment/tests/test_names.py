@@ -6,12 +6,16 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
+from enrolment.tables import NameEvidence
 from shared.directory import PersonEntry
+from shared.due_rows import list_set_aside
 from shared.events.credentials import TranscriptIssued
 from shared.events.enrolment import LearnerNameChanged
 from shared.ids import new_id
 from shared.messaging import RetryLater
 from shared.messaging.tables import QueuedEmail
+from shared.storage import ObjectStorage
+from shared.testing.stores import DAMAGES, damage
 
 from .people import BODY, FORM, PDF, add, anonymise, decide, directory, open_request, refused, submitted
 
@@ -65,6 +69,18 @@ async def test_a_name_on_a_document_is_not_changed_by_its_bearer(service, driver
     shown = (await rename(learner, display_name="Ada")).json()  # how to address somebody stands on no document
     assert (shown["display_name"], shown["family_name"]) == ("Ada", "Okonkwo")
     assert (await entry_of(service, driver)).name_decided is False
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_damaged_evidence_is_not_given_out_and_is_set_aside(service, session, learner, registrar, how):
+    await submitted(learner)
+    evidence = (await session.scalars(select(NameEvidence))).one()
+    await damage(service.service.resources[ObjectStorage], evidence.storage_key, how)
+    for reader in (learner, registrar):
+        answer = await reader.get(f"/v1/name-evidence/{evidence.evidence_id}")
+        assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    aside = {(row.job, row.row_key, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
+    assert ("check_files", evidence.storage_key, "FileDamaged") in aside
 
 
 async def test_a_registrar_decides_on_evidence(service, driver, learner, registrar):

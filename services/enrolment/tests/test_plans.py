@@ -96,6 +96,7 @@ JOBS = {
     "claim_store": 0,
     "remove_orphans": 0,
     "retry_orphans": 1,
+    "check_files": 1,
 }
 
 

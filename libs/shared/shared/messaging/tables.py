@@ -186,7 +186,8 @@ class Idempotency(MessagingBase):
 
 
 class Installation(MessagingBase):
-    """The installation's id and whether history is lost: one row, made by a migration, and the same in every copy."""
+    """The installation's id, whether history is lost, and whether there is a file store: one row, made by a migration,
+    and the same in every copy."""
 
     __tablename__ = "installation"
     __table_args__ = (CheckConstraint("only_one", name="only_one"),)
@@ -203,6 +204,8 @@ class Installation(MessagingBase):
     """Epochs that are known, or were accepted, to be incomplete here."""
     compared_epoch: Mapped[str | None]
     """The epoch in which every other service was asked how far it has read this one's log."""
+    store_claimed_at: Mapped[datetime | None]
+    """Since when a file store is known to be this database's: another without an owner is not taken for a new one."""
 
 
 class QueuedEmail(MessagingBase):

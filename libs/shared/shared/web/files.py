@@ -1,10 +1,10 @@
 """Files over HTTP: uploads as streams of raw bytes, downloads as attachments that no browser runs."""
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import Request
+from fastapi import Depends, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from shared.errors import DomainError
 from shared.files import (
     BadFileName,
+    Checked,
     FileEmpty,
     FileNotAsNamed,
     FileTooLarge,
@@ -19,7 +20,9 @@ from shared.files import (
     UploadInterrupted,
     UploadTooSlow,
 )
-from shared.storage import Storage, StorageUnavailable
+from shared.jobs import Work
+from shared.storage import StorageUnavailable
+from shared.stored_files import read_file
 from shared.uploads import Upload
 from shared.web.problems import error_responses
 
@@ -68,20 +71,29 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         raise UploadInterrupted("the connection ended before the whole file had come") from None
 
 
+async def _work_of(request: Request) -> Work:
+    return Work(request.app.state.database, request.app.state.resources)
+
+
+FileWork = Annotated[Work, Depends(_work_of)]
+"""What `attachment` reads a file with."""
+
+
 async def attachment(
-    session: AsyncSession, storage: Storage, key: str, *, name: str, media_type: str, size: int
+    session: AsyncSession, work: Work, key: str, recorded: Checked, *, name: str, media_type: str
 ) -> StreamingResponse:
-    """Return an answer that streams a stored file under this name; `size` in bytes.
+    """Return an answer that streams a stored file under this name, as its row has `recorded` it.
 
     The session is closed: its connection is given back before a store that may hang is asked. Raises
-    StorageUnavailable: the file cannot be had.
+    StorageUnavailable: the file cannot be had, or is not what was received. Where that is known only after the answer
+    began, the connection ends before the last of the announced bytes.
     """
     await session.close()
     return StreamingResponse(
-        await storage.open(key),
+        await read_file(work, key, recorded),
         media_type=media_type,
         headers={
-            "Content-Length": str(size),
+            "Content-Length": str(recorded.size),
             "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "sandbox; default-src 'none'",

@@ -25,10 +25,11 @@ from assessment.domain.windows import WindowIsClosed, WindowNotOpen, WindowState
 from assessment.queries import enrolments, windows
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
+from shared.files import Checked
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 from shared.web import CallerOf, Page, Paging, ReadSession, Router, Session, conditional, error_responses, resource
-from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, attachment, file_body, upload_of
+from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, FileWork, attachment, file_body, upload_of
 from shared.web.problems import problem
 
 router = Router()
@@ -128,7 +129,7 @@ async def read_submission_file(
     submission_id: UUID,
     session: ReadSession,
     caller: CallerOf,
-    storage: Annotated[ObjectStorage, resource(ObjectStorage)],
+    work: FileWork,
 ) -> StreamingResponse:
     """The file as it was received. Its author gets it under its own name, a marker under the submission's id.
 
@@ -140,6 +141,7 @@ async def read_submission_file(
     if not by_author:
         await submissions.must_be_for_staff(session, caller.own_id, submission)
     name = submission.filename if by_author else f"{submission_id}.{submission.kind}"
+    recorded = Checked(submission.sha256, submission.size)
     return await attachment(
-        session, storage, submission.storage_key, name=name, media_type=submission.media_type, size=submission.size
+        session, work, submission.storage_key, recorded, name=name, media_type=submission.media_type
     )

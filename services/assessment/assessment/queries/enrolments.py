@@ -1,6 +1,6 @@
 """Enrolments with their attempts and submissions, the learner's overview of one, and cases."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -29,6 +29,7 @@ from assessment.tables import (
 )
 from shared.database import fetch, now
 from shared.errors import DomainError
+from shared.files import Checked
 from shared.paging import PageRequest, paginate
 
 
@@ -295,7 +296,13 @@ async def list_cases(
     return await paginate(session, statement, paging, by=[MisconductCase.opened_at, MisconductCase.case_id])
 
 
-async def known_keys(session: AsyncSession, keys: Sequence[str]) -> set[str]:
-    """Return which of these stored files a submission names."""
-    found = await session.scalars(select(Submission.storage_key).where(Submission.storage_key == func.any(keys)))
-    return set(found)
+async def known_keys(session: AsyncSession, keys: Sequence[str]) -> Mapping[str, Checked]:
+    """Return which of these stored files a submission names, and what it says of each."""
+    columns = select(Submission.storage_key, Submission.sha256, Submission.size)
+    found = await session.execute(columns.where(Submission.storage_key == func.any(keys)))
+    return {key: Checked(sha256, size) for key, sha256, size in found}
+
+
+async def names_any_file(session: AsyncSession) -> bool:
+    """Return whether any submission names a stored file."""
+    return bool(await session.scalar(select(exists().select_from(Submission))))

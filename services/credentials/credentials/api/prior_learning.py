@@ -30,6 +30,7 @@ from credentials.queries.prior_learning import credit_of_prior_learning, evidenc
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import Caller
 from shared.database import Unknown, fetch
+from shared.files import Checked
 from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
@@ -48,7 +49,7 @@ from shared.web import (
     resource,
 )
 from shared.web.content import Day, Text
-from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, attachment, file_body, upload_of
+from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, FileWork, attachment, file_body, upload_of
 
 router = Router(tags=["recognition"])
 
@@ -187,18 +188,18 @@ async def add_recognition_file(
     responses=ATTACHMENT,
 )
 async def read_recognition_file(
-    evidence_id: UUID, session: ReadSession, caller: CallerOf, storage: Storing
+    evidence_id: UUID, session: ReadSession, caller: CallerOf, work: FileWork
 ) -> StreamingResponse:
     """A file of one's own application; for a registrar of anybody's."""
     evidence = await fetch(session, Evidence, evidence_id)
     await _own(session, caller, evidence.recognition_id)
     return await attachment(
         session,
-        storage,
+        work,
         evidence.storage_key,
+        Checked(evidence.sha256, evidence.size),
         name=evidence.filename,
         media_type=evidence.media_type,
-        size=evidence.size,
     )
 
 

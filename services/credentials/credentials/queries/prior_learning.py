@@ -1,6 +1,6 @@
 """Applications for recognition, their evidence, and credit from elsewhere."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from credentials.queries.records import is_in_force
 from credentials.tables.courses import OfferedCourse
 from credentials.tables.facts import Credit, Revocation, SubjectName
 from credentials.tables.prior_learning import Evidence, PriorLearning
+from shared.files import Checked
 
 
 def recognitions_query(learner_id: UUID | None, state: str | None) -> Select[PriorLearning]:
@@ -28,9 +29,16 @@ async def evidence_of(session: AsyncSession, recognition_id: UUID) -> Sequence[E
     return (await session.scalars(statement.order_by(Evidence.evidence_id))).all()
 
 
-async def known_evidence(session: AsyncSession, keys: Sequence[str]) -> Collection[str]:
-    """Return those of these storage keys that an application names."""
-    return set(await session.scalars(select(Evidence.storage_key).where(Evidence.storage_key.in_(keys))))
+async def known_evidence(session: AsyncSession, keys: Sequence[str]) -> Mapping[str, Checked]:
+    """Return those of these storage keys that an application names, and what it says of each file."""
+    columns = select(Evidence.storage_key, Evidence.sha256, Evidence.size)
+    found = await session.execute(columns.where(Evidence.storage_key.in_(keys)))
+    return {key: Checked(sha256, size) for key, sha256, size in found}
+
+
+async def names_any_evidence(session: AsyncSession) -> bool:
+    """Return whether any application names a stored file."""
+    return bool(await session.scalar(select(exists().select_from(Evidence))))
 
 
 async def credit_of_prior_learning(session: AsyncSession, recognition_id: UUID) -> Sequence[Credit]:

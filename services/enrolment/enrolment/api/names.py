@@ -26,6 +26,7 @@ from enrolment.domain.particulars import (
 from enrolment.tables import Name, NameEvidence, NameRequest
 from shared.access import Caller
 from shared.database import Unknown, fetch
+from shared.files import Checked
 from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
@@ -44,7 +45,7 @@ from shared.web import (
     resource,
 )
 from shared.web.content import Text
-from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, attachment, file_body, upload_of
+from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, FileWork, attachment, file_body, upload_of
 
 router = Router(tags=["names"])
 
@@ -178,18 +179,18 @@ async def read_name_evidence(
     evidence_id: UUID,
     session: ReadSession,
     caller: CallerOf,
-    storage: Annotated[ObjectStorage, resource(ObjectStorage)],
+    work: FileWork,
 ) -> StreamingResponse:
     """A file of one's own request; for a registrar of anybody's that was submitted."""
     evidence = await fetch(session, NameEvidence, evidence_id)
     await _seen(session, caller, evidence.request_id)
     return await attachment(
         session,
-        storage,
+        work,
         evidence.storage_key,
+        Checked(evidence.sha256, evidence.size),
         name=evidence.filename,
         media_type=evidence.media_type,
-        size=evidence.size,
     )
 
 
