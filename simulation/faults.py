@@ -19,6 +19,7 @@ from payments.adapters import flywire, flywire_shapes
 from payments.commands import losses, refund_facts, settlement
 from payments.domain.payments import ProviderStatus
 from payments.domain.refunds import ProviderRefundStatus
+from payments.jobs import refunding
 from payments.queries.payments import unreturned
 from shared import due_rows
 from shared.messaging import retrying
@@ -75,6 +76,12 @@ def a_refund_is_sent_again_without_a_look(patch: Patch) -> None:
         return []
 
     patch(flywire.Flywire, "refunds_of", blind)
+
+
+def a_refund_that_was_not_answered_is_sent_again(patch: Patch) -> None:
+    Edit(
+        refunding, "_submit", "if refund.submitted_at is not None:\n        await", "if False:\n        await"
+    ).bring_back(patch)
 
 
 def _refused(status: str, refusal: str) -> str:
@@ -158,6 +165,11 @@ _LIVED: Final = (
         a_refund_is_sent_again_without_a_look,
         f"{_PAYMENTS}/test_overtaken_refunds.py::test_a_retry_looks_at_the_provider_before_it_sends",
         ("refunds", "lost answers"),
+    ),
+    (
+        a_refund_that_was_not_answered_is_sent_again,
+        f"{_PAYMENTS}/test_unanswered_refunds.py::test_it_is_paid_once_however_late_it_takes_effect",
+        ("refunds", "late effects"),
     ),
     (
         an_unknown_word_is_a_refused_payment,

@@ -54,6 +54,7 @@ BEHAVIOURS: Final = (
     "changed sums",
     "newer release",
     "older release",
+    "late effects",
 )
 STEPS: Final = 160
 FASTEST: Final = timedelta(milliseconds=250)

@@ -65,6 +65,8 @@ class Network(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("no provider")
         provider = self.platform.provider
         self.carried += request.method != "GET"
+        if activity is not None and provider.puts_off(request, activity.chance):
+            raise httpx.ReadTimeout("the provider takes its time")
         asker = here.set(None)
         try:
             answer = await httpx.ASGITransport(app=provider.app).handle_async_request(request)

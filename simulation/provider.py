@@ -1,13 +1,17 @@
 """The payment provider: the sandbox's real HTTP API and books, with payments that move at random."""
 
+import json
 import random
 from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 from pydantic import SecretStr
 
 from embedded import provider as sandbox_provider
+from embedded.provider.shapes import NotPossible
 from embedded.services import PROVIDER
 from simulation.activities import Activity
 
@@ -35,7 +39,18 @@ REFUND_MOVES: Final[dict[str, dict[str, float]]] = {
 }
 WORDS: Final = ("charged", "on hold", "pending")
 FUNDED: Final = frozenset({"processed", "guaranteed", "delivered"})
+LATEST: Final = timedelta(hours=48)
+"""How long after a refund was asked for it may be made, unanswered: less than the regulations wait for it."""
 Record = dict[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True)
+class LateRefund:
+    """A refund that was asked for, and of which nothing is to be seen yet."""
+
+    payment: str
+    body: Record
+    asked_at: datetime
 
 
 class Provider:
@@ -55,6 +70,7 @@ class Provider:
         self.secret = settings.shared_secret.get_secret_value()
         self.history: dict[str, list[str]] = defaultdict(list)
         """By payment or refund: every status it had, the oldest first."""
+        self.late: list[LateRefund] = []
         self._write_down_history()
 
     def _write_down_history(self) -> None:
@@ -96,6 +112,8 @@ class Provider:
 
     def move(self, chance: random.Random) -> str | None:
         """Move one payment or refund to a status that may follow. Returns which and to what; None where none can."""
+        if self.late and chance.random() < 0.5:
+            return self._make(chance.choice(self.late))
         movable = [one for one in self.payments if self._moves(one, MOVES)]
         movable += [one for one in self.refunds if self._moves(one, REFUND_MOVES)]
         if not movable:
@@ -125,6 +143,29 @@ class Provider:
         options = moves.get(record["status"], moves["word"])
         return {status: weight for status, weight in options.items() if status not in barred}
 
+    def puts_off(self, request: httpx.Request, chance: random.Random) -> bool:
+        """Return whether a request is to take effect later, or never, and is not answered."""
+        *_, payment, kind = request.url.path.split("/")
+        late = "late effects" in self.world.behaviours and not self.world.calm
+        if not late or (request.method, kind) != ("POST", "refunds") or chance.random() > 0.25:
+            return False
+        self.late.append(LateRefund(payment, json.loads(request.content), self.world.time()))
+        return True
+
+    def _make(self, late: LateRefund) -> str:
+        body = late.body
+        self.late.remove(late)
+        if self.world.time() > late.asked_at + LATEST:
+            return f"no refund of {late.payment}"
+        try:
+            made = self.sandbox.create_refund(
+                late.payment, body["amount"], body["external_reference"], body["notifications_url"]
+            )
+        except NotPossible as error:
+            return f"no refund of {late.payment}: {error}"
+        made["plan"] = []
+        return f"refund {made['refund_id']} made late"
+
     def take(self) -> list[bytes]:
         """Take the bodies of the callbacks that wait to be sent, the oldest first."""
         held = sorted(self.sandbox.books.all("delivery"), key=lambda one: one["number"])
@@ -142,7 +183,9 @@ class Provider:
 
     def end(self) -> bool:
         """Bring all payments and refunds under way to an end. Returns whether there were any."""
-        moved = False
+        moved = bool(self.late)
+        while self.late:
+            self._make(self.late[0])
         for payment in self.payments:
             payment["plan"] = []
             if payment["status"] in {"processed", "guaranteed", *WORDS}:

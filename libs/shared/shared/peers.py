@@ -15,6 +15,10 @@ class PeerAway(Exception):
     """The other party is away, too slow, answers with what is no HTTP, or with too much."""
 
 
+class PeerNotReached(PeerAway):
+    """There was no connection to the other party, and so nothing was asked of it."""
+
+
 async def ask(
     client: httpx.AsyncClient,
     method: str,
@@ -29,7 +33,7 @@ async def ask(
 
     It asks for no compression: a few compressed bytes may become any number. It sends no cookies that an answer before
     set: with enough of them every later request is too large. Raises PeerAway: there is no answer, or
-    one of more than `most_bytes`.
+    one of more than `most_bytes`; PeerNotReached: nothing was sent.
     """
     client.cookies.clear()
     asked = {"Accept-Encoding": "identity", **(headers or {})}
@@ -39,6 +43,8 @@ async def ask(
             return httpx.Response(answer.status_code, headers=answer.headers, content=body, request=answer.request)
     except TimeoutError as error:
         raise PeerAway(f"no answer within {within:g} s") from error
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        raise PeerNotReached(repr(error)) from error
     # httpx parses a redirect's address even where it does not follow it: it may be none, or have a bad host name.
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
         raise PeerAway(repr(error)) from error

@@ -332,6 +332,7 @@ class Refund(Base):
     provider_status: Mapped[str | None]
     status_at: Mapped[datetime | None]
     submitted_at: Mapped[datetime | None]
+    """When it was sent, while nothing is known of what came of it."""
     ask_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     failure_code: Mapped[str | None]

@@ -8,11 +8,11 @@ from payments.jobs import submit_refunds
 
 
 async def submitting(driver):
-    """A refund whose creation timed out without effect; its order and the payment's reference."""
+    """A refund that the provider was too busy to take; its order and the payment's reference."""
     order, reference = await driver.buy(await driver.sell())
     await driver.deliver(reference)
     await driver.refund(order)
-    failure = {"operation": "create_refund", "times": 1, "seconds": 0, "takes_effect": False}
+    failure = {"operation": "create_refund", "times": 1, "seconds": 0, "takes_effect": False, "status": 429}
     (await driver.control.post("/control/failures", json=failure)).raise_for_status()
     await driver.run(submit_refunds)
     assert await status_of(driver, order) == "submitting"

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -102,14 +103,15 @@ async def read(request: Request, shape: type[BaseModel]) -> dict[str, Any]:  # A
 
 
 async def _or_fail(request: Request, operation: str, effect: Callable[[], JSONResponse]) -> JSONResponse:
-    """Return the effect's answer; where a failure was ordered, 504 after a while, with or without the effect."""
+    """Return the effect's answer; where a failure was ordered, that after a while, with or without the effect."""
     failure = sandbox_of(request).next_failure(operation)
     if failure is None:
         return effect()
     if failure.takes_effect:
         effect()
     await asyncio.sleep(failure.seconds)
-    return JSONResponse({"type": "timeout", "title": "Gateway timeout", "status": 504}, 504)
+    title = HTTPStatus(failure.status).phrase
+    return JSONResponse({"type": "about:blank", "title": title, "status": failure.status}, failure.status)
 
 
 async def create_session(request: Request) -> JSONResponse:

@@ -53,6 +53,7 @@ class _Failure(BaseModel):
     times: int = Field(default=1, ge=1)
     seconds: float = Field(default=30, ge=0, description="How long the answer takes")
     takes_effect: bool = True
+    status: int = Field(default=504, ge=400, le=599, description="The status of the answer")
 
 
 async def pay(request: Request) -> JSONResponse:

@@ -65,8 +65,9 @@ class NextFailure:
     operation: str
     times: int
     seconds: float
-    """How long it takes until the answer 504; the client may have given up before."""
+    """How long it takes until the answer; the client may have given up before."""
     takes_effect: bool
+    status: int
 
 
 PAYMENT_CALLBACK_FIELDS: Sequence[str] = (

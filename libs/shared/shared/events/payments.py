@@ -222,7 +222,7 @@ class RefundCompleted(Event, type="payments.refund.completed.v1", subject="refun
 
 
 class RefundFailed(Event, type="payments.refund.failed.v1", subject="refund_id"):
-    """The provider refused; a person sees to it."""
+    """The provider refused, or nothing is seen of what was sent; a person sees to it."""
 
     refund_id: UUID
     order_id: UUID

@@ -38,6 +38,7 @@ from payments.adapters.provider import (
     Checkout,
     CheckoutOrder,
     Listed,
+    ProviderNotReached,
     ProviderRefused,
     ProviderUnavailable,
     ProviderUnclear,
@@ -47,7 +48,7 @@ from payments.domain.payments import BadSignature, PaymentFact
 from payments.domain.refunds import RefundFact
 from shared.clock import Clock, system_clock
 from shared.failpoints import failpoint
-from shared.peers import PeerAway, ask
+from shared.peers import PeerAway, PeerNotReached, ask
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ NOT_NOW: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
+MAYBE_READ: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT})
+"""Those of `NOT_NOW` after which what was asked may have happened all the same."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -263,16 +266,17 @@ class Flywire:
                     most_bytes=MOST_BYTES,
                 )
         except PeerAway as error:
-            raise ProviderUnavailable(
+            kind = ProviderNotReached if isinstance(error, PeerNotReached) else ProviderUnavailable
+            raise kind(
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
             ) from error
         failpoint(f"{operation}_answered")
         if answer.is_success or answer.status_code in allowed:
             return answer
         if answer.status_code in NOT_NOW or answer.is_server_error:
-            raise ProviderUnavailable(
-                f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"}
-            )
+            turned_away = answer.status_code in NOT_NOW - MAYBE_READ
+            kind = ProviderNotReached if turned_away else ProviderUnavailable
+            raise kind(f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"})
         if not answer.is_client_error:
             raise _unclear()
         raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)

@@ -22,6 +22,12 @@ class ProviderUnclear(ProviderUnavailable):
     answered = True
 
 
+class ProviderNotReached(ProviderUnavailable):
+    """The payment provider was not reached, or turned the call away unread: what was asked of it did not happen."""
+
+    code = "provider_unavailable"
+
+
 class ProviderRefused(BadUpstream):
     """The payment provider answered, and the answer is no."""
 
@@ -93,7 +99,8 @@ class PaymentProvider(Protocol):
     """A payment provider. Every method but `parse_notification` calls the outside world: never inside a transaction.
 
     They raise ProviderUnavailable (the outcome is unknown; ProviderUnclear where there was an answer that cannot be
-    read) and ProviderRefused (the answer is no). A status we do not know is returned as UNKNOWN, with its reference.
+    read; ProviderNotReached where nothing happened for certain) and ProviderRefused (the answer is no). A status we do
+    not know is returned as UNKNOWN, with its reference.
     """
 
     @property

@@ -83,7 +83,8 @@ async def list_refunds(
     session: ReadSession,
     paging: Paging,
     status: Annotated[
-        RefundStatus, Query(description="failed: the provider will not pay; a person sends it again")
+        RefundStatus,
+        Query(description="failed: the provider will not pay, or nothing came of it; a person sends it again"),
     ] = RefundStatus.FAILED,
 ) -> Page[OrderRefundView]:
     """Refunds in one state, the oldest request first: the failed wait for `retry_refund`."""
@@ -116,5 +117,7 @@ async def grant_refund(
     responses=error_responses(OwnOrder, RefundNotFailed),
 )
 async def retry_refund(order_id: UUID, refund_id: UUID, session: Session, caller: CallerOf) -> RefundView:
-    """Finance sends a refund again that the provider will not pay, or the rest of one of which it paid a part."""
+    """Finance sends a refund again that the provider will not pay, or the rest of one of which it paid a part. Where
+    `failure_code` is `no_effect_seen`, look first in the provider's own dashboard: nothing in its answers shows that
+    refund, and it takes no key by which it would know that it is the same."""
     return RefundView.of(await refunds.retry_refund(session, order_id, refund_id, caller.name))

@@ -207,7 +207,7 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
             )
         )
-        refund.submitted_at = at
+        refund.submitted_at = None  # what came of it is known
         publish(
             session,
             RefundSubmitted(

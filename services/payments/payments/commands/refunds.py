@@ -243,6 +243,7 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
         refund.ask_at = now(session)
         raise RefundNotFailed("the provider may still pay it; it is asked", refund_status=refund.status)
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.REQUESTED, None, None
+    refund.submitted_at = None
     refund.revision += 1
     return refund
 

@@ -25,6 +25,8 @@ class Policy:
     underpaid_refund_after: timedelta
     repayment: timedelta
     """How long an order can be paid again whose payment was taken back."""
+    refund_takes_effect_within: timedelta
+    """How long the provider is asked about a refund that was sent without an answer, until finance decides on it."""
     cooling_off_days: int
     time_zone: ZoneInfo
     dispute_reasons: frozenset[str]
@@ -63,6 +65,7 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
         confirm_at=document["confirm_at"],
         underpaid_refund_after=timedelta(days=document["underpaid"]["refund_after_days"]),
         repayment=timedelta(days=document["repayment"]["days"]),
+        refund_takes_effect_within=timedelta(hours=document["refunds"]["take_effect_within_hours"]),
         cooling_off_days=document["cooling_off"]["days"],
         time_zone=ZoneInfo(document["cooling_off"]["time_zone"]),
         dispute_reasons=frozenset(document["disputes"]["reason_codes"]),

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import aliased
 
-from payments.adapters.provider import PaymentProvider, ProviderRefused
+from payments.adapters.provider import PaymentProvider, ProviderNotReached, ProviderRefused
 from payments.commands import refunds, unmatched
 from payments.commands.ledger import post
 from payments.commands.refund_facts import apply_refund_fact, find_refund, is_of_payment
@@ -40,8 +40,7 @@ from shared.jobs import JobFunction, Work
 log = logging.getLogger(__name__)
 
 SETTLING: Final = timedelta(minutes=1)
-"""How long the lease lasts from just before the refund is sent: longer than the whole call may take. A refund whose
-creation timed out is left alone for as long, before it is looked for at the provider."""
+"""How long the lease lasts from just before the refund is sent: longer than the whole call may take."""
 
 
 async def submit_refunds(work: Work) -> None:
@@ -104,25 +103,42 @@ async def _claim(work: Work, refund_id: UUID) -> _LeasedRefund | None:
 
 
 async def _submit(work: Work, claim: _LeasedRefund) -> None:
-    """Send a leased refund, after looking at what the provider has made already: this one may be among it."""
+    """Send a leased refund, after looking at what the provider has made already: this one may be among it.
+
+    The provider knows no idempotency key: one that may have been sent is never sent again by this job.
+    """
     provider: PaymentProvider = work.resource(PaymentProvider)
     refund, payment = claim.refund, claim.payment
     made = await provider.refunds_of(payment.reference)
     known = await _match_refunds(work, claim, made)
     paid = paid_of(known.made, refund.currency)
     rest = 0 if paid is None else refund.amount_minor - paid
-    if rest <= 0 or any(one.status not in ENDED for one in known.made):
+    came_of_it = refund.submitted_at is not None and known.new
+    if rest <= 0 or came_of_it or any(one.status not in ENDED for one in known.made):
         await _apply(work, claim, *known.ours)
         return
     if known.unexplained:
         await _explain(work, claim, known.unexplained, rest)
         return
+    if refund.submitted_at is not None:
+        await _await_effect(work, claim)
+        return
     said = await provider.fetch_payment(payment.reference)
     if said.status is not ProviderStatus.DELIVERED or any(one.status in UNDER_WAY for one in made):
         await _put_back(work, claim, said)
-        return
+    else:
+        await _send(work, claim, rest, said)
+
+
+async def _send(work: Work, claim: _LeasedRefund, rest: int, said: PaymentFact) -> None:
+    """Ask the provider to pay back `rest`, of a payment of which it reported `said` just now."""
+    provider: PaymentProvider = work.resource(PaymentProvider)
+    refund, payment = claim.refund, claim.payment
     try:
         fact = await provider.create_refund(payment.reference, rest, str(refund.refund_id), lambda: _renew(work, claim))
+    except ProviderNotReached:
+        await _unsend(work, claim)
+        raise
     except ProviderRefused as error:
         log.exception("refund refused", extra={"refund": str(refund.refund_id), "error": error.detail})
         said = await provider.fetch_payment(payment.reference)
@@ -133,6 +149,7 @@ async def _submit(work: Work, claim: _LeasedRefund) -> None:
             await session.get_one(Order, refund.order_id, with_for_update={"key_share": True})
             row = await session.get_one(Refund, refund.refund_id, with_for_update={"key_share": True})
             if row.revision == claim.revision:  # else the provider has reported meanwhile what became of it
+                row.submitted_at = None
                 await refunds.fail_refund(session, row, "provider_refused")
         return
     if fact is None:
@@ -152,6 +169,8 @@ class _Known:
     understand."""
     unexplained: Sequence[RefundFact]
     """Those of which we do not know whose they are, and by which money may have gone back."""
+    new: bool
+    """Whether it reports one for this refund of ours that it never reported before."""
 
 
 async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[RefundFact]) -> _Known:
@@ -170,7 +189,35 @@ async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[Refu
         ours,
         list((before | said).values()),  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
         [one for one in strange if one.status is not ProviderRefundStatus.CANCELLED],
+        any(one.provider_refund_id not in before for one in ours),
     )
+
+
+async def _await_effect(work: Work, claim: _LeasedRefund) -> None:
+    """Plan when to look again for a refund that was sent without an answer, and of which nothing is seen yet.
+
+    It may take effect much later than its answer was waited for. Where it has not by the time that the regulations
+    give it, finance decides whether it is sent again.
+    """
+    async with work.database.transaction() as session:
+        order = await session.get_one(Order, claim.refund.order_id, with_for_update={"key_share": True})
+        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update={"key_share": True})
+        if row.revision != claim.revision or row.submitted_at is None:
+            return
+        policy = policy_of(order.regulations_version)
+        if work.now() < row.submitted_at + policy.refund_takes_effect_within:
+            row.ask_at = policy.next_question(row.submitted_at, work.now())
+        else:
+            await refunds.fail_refund(session, row, "no_effect_seen")
+
+
+async def _unsend(work: Work, claim: _LeasedRefund) -> None:
+    """Note that the refund was not sent after all: the provider could not be reached."""
+    async with work.database.transaction() as session:
+        await session.get_one(Order, claim.refund.order_id, with_for_update={"key_share": True})
+        row = await session.get_one(Refund, claim.refund.refund_id, with_for_update={"key_share": True})
+        if row.revision == claim.revision:
+            row.submitted_at = None
 
 
 async def _explain(work: Work, claim: _LeasedRefund, unexplained: Sequence[RefundFact], rest: int) -> None:
@@ -217,7 +264,7 @@ async def _renew(work: Work, claim: _LeasedRefund) -> bool:
         if await is_disputed(session, row.payment_id):
             return False
         row.ask_at = work.now() + SETTLING
-        row.submitted_at = row.submitted_at or work.now()  # from now on it may stand at the provider
+        row.submitted_at = work.now()  # from now on it may take effect at the provider
         return True
 
 
@@ -251,7 +298,7 @@ async def _put_back(
         if payment.state == State.LOST:
             await refunds.cancel_refund(session, row, payment)
         else:
-            row.status, row.ask_at = RefundStatus.REQUESTED, work.now() + pause
+            row.status, row.submitted_at, row.ask_at = RefundStatus.REQUESTED, None, work.now() + pause
             row.revision += 1
             await post(session, "refund_not_sent", payment, refund_id=row.refund_id)
         if said is not None:

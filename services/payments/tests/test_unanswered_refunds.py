@@ -1,0 +1,187 @@
+"""A refund that was sent without an answer may take effect at the provider at any later time, and is paid once."""
+
+from datetime import UTC, timedelta
+from uuid import UUID
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from payments.domain.policy import policy_of
+from payments.jobs import follow_refunds, submit_refunds
+from payments.tables import Order, Refund
+from shared.events.payments import RefundCompleted, RefundFailed
+from shared.messaging.tables import QueuedEmail
+
+
+async def sent_without_answer(driver):
+    """A refund whose creation timed out without any effect so far; its order and the payment's reference."""
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    await fails(driver)
+    await driver.run(submit_refunds)
+    assert await status_of(driver, order) == "submitting"
+    return order, reference
+
+
+async def fails(driver, **how):
+    failure = {"operation": "create_refund", "times": 1, "seconds": 0, "takes_effect": False} | how
+    (await driver.control.post("/control/failures", json=failure)).raise_for_status()
+
+
+async def row_of(driver):
+    return await driver.session.scalar(select(Refund).execution_options(populate_existing=True))
+
+
+async def status_of(driver, order):
+    return (await driver.read(order))["lines"][0]["refund"]["status"]
+
+
+async def takes_effect(driver, reference):
+    row = await row_of(driver)
+    driver.sandbox.create_refund(reference, row.amount_minor, str(row.refund_id), "")
+
+
+async def looks(driver, **after):
+    await driver.later(**after)
+    await driver.run(submit_refunds, follow_refunds)
+
+
+async def time_given(driver, order):
+    row = await driver.session.get_one(Order, UUID(order["order_id"]))
+    return policy_of(row.regulations_version).refund_takes_effect_within
+
+
+async def retry(driver, order):
+    refund = (await driver.read(order))["lines"][0]["refund"]["refund_id"]
+    async with driver.service.client("finance") as finance:
+        return await finance.post(f"/v1/orders/{order['order_id']}/refunds/{refund}/retry")
+
+
+@pytest.mark.parametrize("seconds", [85, 20 * 60, 71 * 3600])
+async def test_it_is_paid_once_however_late_it_takes_effect(driver, seconds):
+    order, reference = await sent_without_answer(driver)
+    spent = 0
+    for pause in (61, 61, 600, 3600):  # the lists are empty meanwhile
+        if spent + pause < seconds:
+            spent += pause
+            await looks(driver, seconds=pause)
+    await driver.later(seconds=seconds - spent)
+    await takes_effect(driver, reference)
+    for _ in range(4):
+        await looks(driver, hours=1)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
+    assert await status_of(driver, order) == "completed"
+    assert len(await driver.announced(RefundCompleted)) == 1
+    assert await driver.unmatched() == {}
+
+
+async def test_where_no_effect_is_seen_finance_decides_whether_it_is_sent_again(driver):
+    order, reference = await sent_without_answer(driver)
+    given = await time_given(driver, order)
+    sent_at = (await row_of(driver)).submitted_at
+    while driver.clock().astimezone(UTC) + timedelta(minutes=61) < sent_at + given:
+        await looks(driver, minutes=61)
+    assert (await retry(driver, order)).json()["code"] == "refund_not_failed"
+    assert await status_of(driver, order) == "submitting"
+    await looks(driver, minutes=62)
+    await looks(driver, minutes=62)
+    assert driver.sandbox.refunds(reference) == []
+    assert (await row_of(driver)).failure_code == "no_effect_seen"
+    assert [one.reason_code for one in await driver.announced(RefundFailed)] == ["no_effect_seen"]
+    kinds = (await driver.session.scalars(select(QueuedEmail.kind))).all()
+    assert "refund_delayed" in kinds
+
+    assert (await retry(driver, order)).status_code == 200
+    for _ in range(3):
+        await looks(driver, minutes=3)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
+    assert await status_of(driver, order) == "completed"
+
+
+async def test_what_takes_effect_after_it_was_given_up_is_found_and_not_sent_again(driver):
+    order, reference = await sent_without_answer(driver)
+    await driver.later(seconds=(await time_given(driver, order)).total_seconds() + 1)
+    await driver.run(submit_refunds)
+    assert await status_of(driver, order) == "failed"
+    await takes_effect(driver, reference)
+    assert (await retry(driver, order)).status_code == 200  # nobody has heard of it
+    for _ in range(3):
+        await looks(driver, minutes=3)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
+    assert await status_of(driver, order) == "completed"
+
+
+async def test_one_that_the_provider_made_and_cancelled_is_not_sent_again_by_itself(driver):
+    order, reference = await sent_without_answer(driver)
+    await takes_effect(driver, reference)
+    refund = driver.sandbox.refunds(reference)[0]
+    await driver.control.put("/control/callbacks", json={"mode": "drop"})
+    path = f"/control/refunds/{refund['refund_id']}/status"
+    (await driver.control.post(path, json={"status": "cancelled"})).raise_for_status()
+    await looks(driver, minutes=2)
+    assert await status_of(driver, order) == "failed"
+    assert (await row_of(driver)).failure_code == "provider_cancelled"
+    assert (await retry(driver, order)).status_code == 200
+    await looks(driver, minutes=2)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["cancelled", "initiated"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 425, 429])
+async def test_what_was_turned_away_unread_is_sent_again_soon(driver, status):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    await fails(driver, status=status)
+    await driver.run(submit_refunds)
+    assert driver.sandbox.refunds(reference) == []
+    await looks(driver, minutes=2)
+    assert len(driver.sandbox.refunds(reference)) == 1
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+async def test_any_other_answer_but_yes_or_no_may_mean_that_it_was_made(driver, status):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    await fails(driver, status=status)
+    await driver.run(submit_refunds)
+    for _ in range(3):
+        await looks(driver, minutes=10)
+    assert driver.sandbox.refunds(reference) == []
+    assert await status_of(driver, order) == "submitting"
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
+async def test_where_there_was_no_connection_it_is_sent_again_soon(driver, monkeypatch, error):
+    reference = await not_answered(driver, monkeypatch, error)
+    await looks(driver, minutes=2)
+    assert len(driver.sandbox.refunds(reference)) == 1
+
+
+@pytest.mark.parametrize("error", [httpx.ReadError, httpx.ReadTimeout, httpx.WriteTimeout, httpx.RemoteProtocolError])
+async def test_where_a_connection_broke_it_may_have_been_made(driver, monkeypatch, error):
+    reference = await not_answered(driver, monkeypatch, error)
+    for _ in range(3):
+        await looks(driver, minutes=10)
+    assert driver.sandbox.refunds(reference) == []
+
+
+async def not_answered(driver, monkeypatch, error):
+    """Send a refund over a connection that breaks; return the payment's reference."""
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    stream = httpx.AsyncClient.stream
+
+    def broken(client, method, url, **more):
+        if method == "POST" and str(url).endswith("/refunds"):
+            raise error("broken")
+        return stream(client, method, url, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.AsyncClient, "stream", broken)
+        await driver.run(submit_refunds)
+    assert await status_of(driver, order) == "submitting"
+    return reference
