@@ -309,7 +309,7 @@ def a_refund_without_our_reference_is_not_there(patch):
 
     async def by_reference(work, claim, listed):
         ours = [one for one in listed if one.our_reference == str(claim.refund.refund_id)]
-        return refunding._Known(ours, ours, [])
+        return refunding._Known(ours, ours, [], new=bool(ours))
 
     async def apply_what_names_it(session, provider, fact, *, asked_for=None, **more):
         return await apply(session, provider, fact, **more)
