@@ -146,16 +146,16 @@ class Provider:
     def puts_off(self, request: httpx.Request, chance: random.Random) -> bool:
         """Return whether a request is to take effect later, or never, and is not answered."""
         *_, payment, kind = request.url.path.split("/")
-        late = "late effects" in self.world.behaviours and not self.world.calm
+        late = "late effects" in self.platform.behaviours and not self.platform.calm
         if not late or (request.method, kind) != ("POST", "refunds") or chance.random() > 0.25:
             return False
-        self.late.append(LateRefund(payment, json.loads(request.content), self.world.time()))
+        self.late.append(LateRefund(payment, json.loads(request.content), self.platform.time()))
         return True
 
     def _make(self, late: LateRefund) -> str:
         body = late.body
         self.late.remove(late)
-        if self.world.time() > late.asked_at + LATEST:
+        if self.platform.time() > late.asked_at + LATEST:
             return f"no refund of {late.payment}"
         try:
             made = self.sandbox.create_refund(
