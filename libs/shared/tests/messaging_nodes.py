@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from shared.database import Database
 from shared.events import Event
-from shared.messaging import publish
+from shared.messaging import dead_letters, publish
 from shared.messaging.inbox import Receiver
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import OutboxNotifier
@@ -178,3 +178,25 @@ async def forget_topology(url: str) -> None:
                 await channel.queue_delete(queue)
         for exchange in (EXCHANGE, DEAD_EXCHANGE):
             await channel.exchange_delete(exchange)
+
+
+async def has(node, effects):
+    return await node.effects() >= effects
+
+
+async def is_dead_lettered(node, reason):
+    return reason in await node.dead_letters()
+
+
+async def is_waiting(node):
+    return bool(await node.all("select 1 from inbox_retry where waiting"))
+
+
+async def nothing_left(node):
+    return not await node.all("select 1 from inbox_retry")
+
+
+async def redrive(node, dead_letter_id, body=None):
+    return await dead_letters.redrive(
+        node.database, node.receiver.inbox, dead_letter_id, by="finance", reason="mended", body=body
+    )
