@@ -115,7 +115,7 @@ def a_badge_is_stored_though_its_holder_is_another(patch: Patch) -> None:
 def erasure_does_not_reach_credentials(patch: Patch) -> None:
     async def nothing(*_: Any, **__: Any) -> None: ...
 
-    patch(credential_people, "forget_person", nothing)
+    patch(credential_people, "erase_person", nothing)
 
 
 def listings_are_made_of_a_stale_snapshot(patch: Patch) -> None:

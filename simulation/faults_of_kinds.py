@@ -147,7 +147,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     "a_basket_is_emptied_before_the_orders_that_fill_it": (
         Edit(
             payments.commands.erasure,
-            "forget_payer",
+            "erase_payer",
             "    for order in await session.scalars(\n",
             f"    {_EMPTIED}    for order in await session.scalars(\n",
             ((f"back.\n    {_EMPTIED}", "back.\n"),),
@@ -159,7 +159,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         f"{_PAYMENTS}/test_slow_openings.py::test_two_replicas_whose_clocks_are_apart_open_one_pay_page",
     ),
     "emails_of_the_erased_stay_in_payments": (
-        Edit(payments.commands.erasure, "forget_payer", "    await _erase_emails(session, learner_id)\n", ""),
+        Edit(payments.commands.erasure, "erase_payer", "    await _erase_emails(session, learner_id)\n", ""),
         f"{_PAYMENTS}/test_erasure.py::test_addresses_basket_and_raw_callbacks_go_and_the_books_stay",
     ),
     "a_module_passed_again_earns_nothing": (
@@ -199,7 +199,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     "emails_of_the_erased_stay_in_credentials": (
         Edit(
             credentials.commands.people,
-            "forget_person",
+            "erase_person",
             "await emails.erase_emails(session, learner_id, None if person is None else person.email)",
             "pass",
         ),

@@ -58,7 +58,7 @@ async def void_attempts(session: AsyncSession, cancelled: EnrolmentCancelled) ->
 
 
 @inbox.on(LearnerAnonymised)
-async def forget_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+async def erase_author(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Erase who handed work in; that it was handed in, and what it earned, stays."""
-    await submissions.forget_author(session, anonymised.learner_id, anonymised.anonymised_at)
+    await submissions.erase_author(session, anonymised.learner_id, anonymised.anonymised_at)
     await erase_replies(session, anonymised.learner_id)

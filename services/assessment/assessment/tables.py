@@ -123,7 +123,7 @@ class EnrolmentState(Base):
     """Why it was cancelled."""
 
 
-class ForgottenAuthor(Base):
+class ErasedAuthor(Base):
     """A learner who was anonymised: nothing of theirs is received any more."""
 
     __tablename__ = "forgotten_authors"

@@ -123,7 +123,7 @@ async def test_who_was_accused_and_cleared_is_forgotten_too(driver, session):
 
 
 async def test_every_table_that_names_a_submission_lets_its_author_be_forgotten(session):
-    """Whoever adds one sees to `forget_author`, which deletes submissions."""
+    """Whoever adds one sees to `erase_author`, which deletes submissions."""
     references = text("""
         select conrelid::regclass::text || '.' || attname from pg_constraint
         join pg_attribute on attrelid = conrelid and attnum = any (conkey)

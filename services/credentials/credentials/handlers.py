@@ -140,9 +140,9 @@ async def note_address(session: AsyncSession, changed: LearnerContactChanged) ->
 
 
 @inbox.on(LearnerAnonymised)
-async def forget_person(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+async def erase_person(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Erase a learner's name, address and words; the academic record stays, and its badges stand."""
-    await people.forget_person(session, anonymised.learner_id, anonymised.anonymised_at)
+    await people.erase_person(session, anonymised.learner_id, anonymised.anonymised_at)
     await erasure.erase_words(session, anonymised.learner_id)
 
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from credentials.commands.documents import CLIENT
-from credentials.commands.people import forget_person
+from credentials.commands.people import erase_person
 from credentials.domain import documents, view_models
 from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.policies import in_force
@@ -258,7 +258,7 @@ async def test_a_hash_that_can_be_guessed_confirms_nothing(service, session, clo
         uploaded = await anyone.post("/verify", files={"file": ("a.pdf", file, "application/pdf")})
         assert (uploaded.status_code, "Type its number as the text" in uploaded.text) == (422, True)
 
-        await forget_person(session, papers["learner"], clock())
+        await erase_person(session, papers["learner"], clock())
         await session.flush()
         session.expire_all()
         assert (await of_hash(guessed))["genuine"] is False, "nor when its holder was anonymised"
@@ -319,7 +319,7 @@ async def test_what_is_gone_is_not_compared(service, session, clock, papers) -> 
     await consume(session, revoked(papers["learner"], "DS01"))
     await let_time_work(service)
     taken_back = await compare(service, found["Course DS01"], "Ada Lovelace")
-    await forget_person(session, papers["learner"], clock())
+    await erase_person(session, papers["learner"], clock())
     await session.flush()
     session.expire_all()
     erased = await compare(service, found["Course DS02"], "Ada Lovelace")

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import documents as commands
 from credentials.commands.keys import report_compromise
-from credentials.commands.people import forget_person
+from credentials.commands.people import erase_person
 from credentials.domain.documents import hash_of
 from credentials.queries.records import record_of
 from credentials.tables.documents import Edition, Printing
@@ -198,7 +198,7 @@ async def test_after_erasure_a_paper_can_still_be_checked_and_names_nobody(servi
         (transcript,) = (await documents_of(client))["transcript"]
         assert (await client.get(transcript["clr_url"])).status_code == 200
         file = (await client.get(parchment["pdf_url"])).content
-        await forget_person(session, learner, BEFORE)
+        await erase_person(session, learner, BEFORE)
         await session.flush()
         session.expire_all()
         refused = await client.get(parchment["pdf_url"])
@@ -240,7 +240,7 @@ async def test_no_hash_of_a_document_can_be_guessed(service, session, clock) -> 
     assert len(nonces) == len(editions)
     assert all(len(bytes.fromhex(nonce)) == 16 for nonce in nonces)
     assert not guessed & {kept for edition in editions for kept in (edition.sha256, edition.content_sha256)}
-    await forget_person(session, learner, BEFORE)
+    await erase_person(session, learner, BEFORE)
     await session.flush()
     session.expire_all()
     kept = await session.scalars(select(Edition))

@@ -137,7 +137,7 @@ async def test_an_email_is_not_handed_on_beside_the_erasure_of_its_reader(live) 
         await emails.enqueue(session, learner, kind="k", about="x", subject="s", paragraphs=["p"])
     async with database.transaction() as session, database.transaction() as beside:
         pending = list(await session.scalars(select(PendingEmail.pending_email_id)))
-        await people.forget_person(beside, learner, BEFORE)
+        await people.erase_person(beside, learner, BEFORE)
         posting = asyncio.create_task(emails.queue_emails(session, pending, ""))
         await asyncio.sleep(0.3)
         await beside.commit()

@@ -82,7 +82,7 @@ async def test_an_erasure_that_is_under_way_is_waited_for(live) -> None:
 
     async def erase() -> None:
         async with database.transaction() as session:
-            await people.forget_person(session, learner, BEFORE)
+            await people.erase_person(session, learner, BEFORE)
             erased.set()
             await go_on.wait()
 

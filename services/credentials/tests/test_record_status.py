@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from credentials import jobs
 from credentials.commands import awards, learner_records
-from credentials.commands.people import forget_person
+from credentials.commands.people import erase_person
 from credentials.tables.documents import Edition
 from credentials.tables.issued import AssignedStatusEntry
 from credentials.tables.people import Learner
@@ -194,7 +194,7 @@ async def test_what_is_withdrawn_after_its_holder_was_forgotten_is_revoked_all_t
 ) -> None:
     """There is no newer edition then; a copy stands until something on it is withdrawn."""
     record = await record_of(service, learner)
-    await forget_person(session, learner, clock())
+    await erase_person(session, learner, clock())
     await session.flush()
     await let_time_work(service)
     assert await bits(service, record) == (False, False)

@@ -5,7 +5,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import expression
 
-from payments.commands.erasure import forget_payer
+from payments.commands.erasure import erase_payer
 from payments.commands.refunds import refund_line
 from payments.domain.refunds import Reason
 from payments.tables import (
@@ -88,9 +88,9 @@ async def admit_learner(session: AsyncSession, registered: LearnerRegistered) ->
 
 
 @inbox.on(LearnerAnonymised)
-async def forget_learner(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
+async def erase_learner(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Erase who paid; what was paid stays."""
-    await forget_payer(session, anonymised.learner_id, anonymised.anonymised_at)
+    await erase_payer(session, anonymised.learner_id, anonymised.anonymised_at)
 
 
 class AnotherActivation(Exception):

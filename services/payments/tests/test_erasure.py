@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import func, select, text
 
-from payments.commands.erasure import forget_payer
+from payments.commands.erasure import erase_payer
 from payments.jobs import close_checkouts, follow_refunds, forget_bodies, submit_refunds
 from payments.tables import BasketItem, CheckoutAttempt, Entry, Learner, Notification, Order, Posting
 from shared.events.enrolment import LearnerAnonymised
@@ -139,7 +139,7 @@ async def test_nothing_can_be_ordered_any_more(driver):
 
 async def test_an_erasure_that_overtakes_the_registration_waits(driver):
     with pytest.raises(RetryLater):
-        await forget_payer(driver.session, driver.learner_id, driver.clock())
+        await erase_payer(driver.session, driver.learner_id, driver.clock())
     await driver.register()
     await driver.consume(anonymised(driver))
     assert (await driver.session.get_one(Learner, driver.learner_id)).anonymised_at == driver.clock()

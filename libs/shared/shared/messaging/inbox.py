@@ -23,8 +23,8 @@ from shared.events import Event
 from shared.failpoints import failpoint
 from shared.messaging.dead_lettering import dead_letter, printable
 from shared.messaging.deduplication import CLAIM_FREE, Key, Projection, RowOf, claim, digests_of, give_back
+from shared.messaging.installations import InstallationFilter
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
-from shared.messaging.origins import Origins
 from shared.messaging.outbox import HANDLING
 from shared.messaging.retrying import Counts, Outcome, RetryPolicy, outcome_of
 from shared.messaging.tables import Retry
@@ -140,7 +140,7 @@ class Receiver:
 
     def __init__(self, inbox: Inbox, database: Database, policy: RetryPolicy | None = None) -> None:
         self.inbox, self.database, self.policy = inbox, database, policy or RetryPolicy()
-        self.origins = Origins(inbox.service, database)
+        self.installations = InstallationFilter(inbox.service, database)
         self._begun: set[Key] = set()
         """Events whose last try was broken off and whose count is yet to be corrected, for the database was away."""
 

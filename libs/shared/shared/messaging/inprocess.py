@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from shared.failpoints import failpoint
 from shared.messaging.inbox import Receiver
-from shared.messaging.origins import Delivery
+from shared.messaging.installations import Delivery
 from shared.messaging.relay import Envelope, TransportDown
 from shared.outages import DATABASE_ERRORS, note_outage
 
@@ -40,7 +40,7 @@ class InProcessBus:
             if not theirs:
                 continue
             try:
-                await receiver.take(await receiver.origins.of_this_installation(theirs))
+                await receiver.take(await receiver.installations.of_this_installation(theirs))
             except DATABASE_ERRORS as error:
                 note_outage(log, error)
                 raise TransportDown(f"{receiver.service}: {error!r}") from error

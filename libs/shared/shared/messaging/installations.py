@@ -29,7 +29,7 @@ class Delivery:
         return self.type.partition(".")[0]
 
 
-class Origins:
+class InstallationFilter:
     """Tells deliveries of this installation from foreign ones, by the installation whose feed a service reads."""
 
     def __init__(self, service: str, database: Database) -> None:

@@ -18,7 +18,7 @@ from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 from shared import liveness
 from shared.failpoints import failpoint
 from shared.messaging.inbox import Inbox, Receiver
-from shared.messaging.origins import Delivery
+from shared.messaging.installations import Delivery
 from shared.messaging.properties import read_without_odd_properties
 from shared.messaging.relay import Envelope, TransportDown
 from shared.outages import DATABASE_ERRORS, is_being_cancelled, is_database_down, note_outage
@@ -384,7 +384,7 @@ class Consumer:
         while True:
             liveness.beat()
             try:
-                await take(await self._receiver.origins.of_this_installation(deliveries))
+                await take(await self._receiver.installations.of_this_installation(deliveries))
             except DATABASE_ERRORS as error:
                 if not is_database_down(error):
                     raise

@@ -17,7 +17,7 @@ from assessment.domain.attempts import AttemptState
 from assessment.domain.regulations import Regulations
 from assessment.queries import enrolments
 from assessment.queries.windows import accepting_windows, coming_window, seen
-from assessment.tables import Attempt, Enrolment, ForgottenAuthor, MisconductCase, Submission, UploadUnderWay, Window
+from assessment.tables import Attempt, Enrolment, ErasedAuthor, MisconductCase, Submission, UploadUnderWay, Window
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.assessment import SubmissionReceived
 from shared.files import FileKind, plan_check
@@ -127,7 +127,7 @@ async def _plan(session: AsyncSession, enrolment: Enrolment, window_id: UUID | N
 
 async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tuple[Submission, bool]:
     await advisory_lock(session, "enrolment", plan.enrolment_id)
-    if await enrolments.is_forgotten(session, plan.learner_id):
+    if await enrolments.is_erased(session, plan.learner_id):
         raise Unknown("no such enrolment")
     status = await enrolments.enrolment_status(session, plan.enrolment_id)
     attempts.may_study(status)
@@ -219,7 +219,7 @@ async def must_be_for_staff(session: AsyncSession, reader: UUID, submission: Sub
     windows.must_be_closed(seen(await fetch(session, Window, submission.window_id)), now(session))
 
 
-async def forget_author(session: AsyncSession, learner_id: UUID, anonymised_at: datetime) -> None:
+async def erase_author(session: AsyncSession, learner_id: UUID, anonymised_at: datetime) -> None:
     """Drop an anonymised learner's submissions that never counted and no case is about, and the names of their files.
 
     Work that was judged stays with its marks, under the file name that markers have always seen. A job removes the
@@ -227,7 +227,7 @@ async def forget_author(session: AsyncSession, learner_id: UUID, anonymised_at: 
     """
     for enrolment_id in await enrolments.of_learner(session, learner_id):
         await advisory_lock(session, "enrolment", enrolment_id)  # waits for a file that is being recorded
-    mark = insert(ForgottenAuthor).values(learner_id=learner_id, anonymised_at=anonymised_at)
+    mark = insert(ErasedAuthor).values(learner_id=learner_id, anonymised_at=anonymised_at)
     await session.execute(mark.on_conflict_do_nothing())
     theirs = Submission.learner_id == learner_id
     looked_into = select(MisconductCase.case_id).where(MisconductCase.submission_id == Submission.submission_id)

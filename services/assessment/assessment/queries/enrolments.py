@@ -21,7 +21,7 @@ from assessment.tables import (
     Credit,
     Enrolment,
     EnrolmentState,
-    ForgottenAuthor,
+    ErasedAuthor,
     MisconductCase,
     SubjectName,
     Submission,
@@ -39,9 +39,9 @@ async def enrolment_status(session: AsyncSession, enrolment_id: UUID) -> Enrolme
     return EnrolmentStatus(await session.scalar(statement) or EnrolmentStatus.ACTIVE)
 
 
-async def is_forgotten(session: AsyncSession, learner_id: UUID) -> bool:
+async def is_erased(session: AsyncSession, learner_id: UUID) -> bool:
     """Return whether a learner was anonymised."""
-    return bool(await session.scalar(select(exists().where(ForgottenAuthor.learner_id == learner_id))))
+    return bool(await session.scalar(select(exists().where(ErasedAuthor.learner_id == learner_id))))
 
 
 async def of_learner(session: AsyncSession, learner_id: UUID) -> Sequence[UUID]:

@@ -66,7 +66,7 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
         await documents.issue_to(session, entry.learner_id)
 
 
-async def forget_person(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
+async def erase_person(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
     """Erase who a learner was. What they earned stays, and can be verified by whoever holds it. Raises RetryLater."""
     await advisory_lock(session, "learner", learner_id)
     learner = await _learner(session, learner_id)

@@ -18,7 +18,7 @@ from shared.messaging import RetryLater
 from shared.messaging.tables import QueuedEmail
 
 
-async def forget_payer(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
+async def erase_payer(session: AsyncSession, learner_id: UUID, at: datetime) -> None:
     """Erase a learner's basket, addresses, e-mails and raw callbacks.
 
     Orders that are not paid expire; money that was too little goes back. Raises RetryLater for an unknown learner.
