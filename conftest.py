@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +22,11 @@ from shared.testing.plans import SETTINGS
 from shared.testing.services import ServiceUnderTest
 
 pytest_plugins = ["shared.testing.plugin"]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control has what it starts with `&` ignore Ctrl-C, and so would all that tests start and end
+    # by it: the platform would come up instead.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

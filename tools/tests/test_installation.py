@@ -134,9 +134,12 @@ async def test_a_cluster_without_its_version_is_named(data):
 def test_ctrl_c_while_it_is_still_being_read_says_nothing(data):
     process = subprocess.Popen(COMMAND, env={**os.environ, "MC_DATA": str(data)}, stderr=subprocess.PIPE, text=True)
     maps = Path(f"/proc/{process.pid}/maps")
-    while "_socket" not in maps.read_text():  # of the first of its imports
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.send_signal(signal.SIGINT)
-    _, printed = process.communicate(timeout=60)
-    assert (printed, process.returncode) == ("", -signal.SIGINT)
+    try:
+        while "_socket" not in maps.read_text():  # of the first of its imports
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.send_signal(signal.SIGINT)
+        _, printed = process.communicate(timeout=60)
+        assert (printed, process.returncode) == ("", -signal.SIGINT)
+    finally:
+        process.terminate()  # else one that has come up would stay

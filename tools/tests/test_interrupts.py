@@ -14,6 +14,7 @@ import pytest
 
 from embedded.people import ROLES, address_of
 from embedded.platform import LOADED
+from embedded.workspace import ROOT
 
 COMMANDS = {
     "demo": ("embedded.demo", "The demo was stopped"),
@@ -84,6 +85,17 @@ def test_while_it_is_still_being_read(tmp_path, name):
             assert process.poll() is None
             time.sleep(0.001)
         ended(process, name)
+
+
+def test_what_a_test_starts_heeds_ctrl_c_though_the_run_was_started_in_the_background():
+    """In a shell without job control, which has it ignore Ctrl-C."""
+    child = "import signal; print(signal.getsignal(2) is signal.default_int_handler)"
+    code = f"import conftest, subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}], check=True)"
+    ignoring = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    done = subprocess.run(
+        [sys.executable, "-c", code], preexec_fn=ignoring, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout == "True\n"
 
 
 def test_where_ctrl_c_is_passed_over_it_still_is():
