@@ -232,8 +232,17 @@ def _wrong(outcome: Ended | str, in_turn: Sequence[Ended]) -> list[str]:
     alike = [one[2] for one in in_turn if [*one[:2]] == answers]
     if not alike:
         return [f"they answer {answers}, and in turn {[one[:2] for one in in_turn]}"]
-    more = [{name: [*(rows - one[name])] for name, rows in stored.items() if rows != one[name]} for one in alike]
-    return [f"not as after any order: {more}"]
+    return [f"not as after any order: {'; or '.join(', '.join(_differences(stored, one)) for one in alike)}"]
+
+
+def _differences(stored: Stored, in_turn: Stored) -> list[str]:
+    """Return, in words, which rows of which table there are too many or too few of. Ids are not in a row's text."""
+    return [
+        f"{name} {has} {count} of {row}"
+        for name in sorted(stored.keys() | in_turn.keys())
+        for has, one, other in (("has besides", stored, in_turn), ("lacks", in_turn, stored))
+        for row, count in sorted((one.get(name, Counter()) - other.get(name, Counter())).items())
+    ]
 
 
 @asynccontextmanager
