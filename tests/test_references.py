@@ -1,5 +1,6 @@
 """Whatever code, tests and papers refer to is in this repository: worked cases, parts of the rules, decisions, files."""
 
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -146,3 +147,44 @@ def test_a_decision_is_a_page():
         if (words := len(path.read_text().split())) > WORDS_ON_A_PAGE
     }
     assert long == {}
+
+
+EXAMPLES = {
+    "test_a_resit_is_recorded_with_the_cap",
+    "test_r2_",
+    "migrations/versions/YYYY_MM_DD_create_notes.py",
+    "migrations/versions/YYYY_MM_DD_what.py",
+    "NNNN-what-was-decided.md",
+}
+"""Names in papers that stand for one of their kind."""
+_FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*\.(?:py|json|md|sh|toml|yml|txt|html|svg|typ)")
+
+
+@cache
+def names_there_are() -> tuple[frozenset[str], list[str], set[str]]:
+    """The words and names of all our Python files; the paths of all files; the paths of the API."""
+    words = {word for path in files("*.py") for word in [path.stem, *re.findall(r"\w+", path.read_text())]}
+    paths = [f"/{path.relative_to(ROOT)}" for path in files()]
+    routes = {_unnamed(path) for path in json.loads((ROOT / "docs/openapi.json").read_text())["paths"]}
+    return frozenset(words), paths, routes
+
+
+def _unnamed(route: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", route)
+
+
+@pytest.mark.parametrize(
+    "paper",
+    [path for path in files("*.md") if path.name != "CHANGELOG.md"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_what_a_paper_names_is_there(paper):
+    """Tests, classes, files and addresses of the API that papers name in code's letters."""
+    words, paths, routes = names_there_are()
+    named = re.findall(r"`([^`\n]+)`", paper.read_text())
+    wrong = {one for one in re.findall(r"\btest_\w+", paper.read_text()) if one not in words}
+    wrong |= {one for one in named if re.fullmatch(r"[a-z]+(?:_[a-z]+)+", one) and one not in words}
+    wrong |= {one for one in named if _FILE.fullmatch(one) and not any(path.endswith(f"/{one}") for path in paths)}
+    asked = (one.split()[-1].partition("?")[0] for one in named if re.fullmatch(r"(?:[A-Z]+ )?/v1/[^ ]+", one))
+    wrong |= {one for one in asked if not any(route.startswith(_unnamed(one)) for route in routes)}
+    assert wrong - EXAMPLES == set()
