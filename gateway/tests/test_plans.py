@@ -9,6 +9,7 @@ import pytest
 from embedded.postgres import Postgres
 from gateway.app import build
 from shared.service import Service
+from shared.testing.odd_rows import odd_row_failures
 from shared.testing.plans import BASE, Ask, Planned, Table, at, planned_service, someone, uuid_of
 
 from .proxy_harness import gateway_settings
@@ -79,4 +80,9 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
     wrong = await planned.jobs({}, JOBS)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_one_odd_row_hides_no_other(planned: Planned) -> None:
+    wrong = await odd_row_failures(planned, LISTS)
     assert not wrong, "\n".join(wrong)

@@ -29,6 +29,7 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
     resource,
 )
 
@@ -109,4 +110,4 @@ async def list_accounts(
         statement = statement.where(Account.email_key == rules.email_key(email))
     found, cursor = await paginate(session, statement, paging, by=[Account.opened_at, Account.account_id])
     roles = await queries.roles_of_all(session, [account.account_id for account in found])
-    return Page(items=[view(account, roles[account.account_id]) for account in found], next_cursor=cursor)
+    return page_of(found, lambda account: view(account, roles[account.account_id]), cursor)

@@ -1,6 +1,6 @@
 """Operations on roles: one operator takes them away; to give one, an operator proposes and a second one confirms."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 
 router = Router(tags=["accounts"])
@@ -59,29 +61,25 @@ class RolesView(AccountView):
     proposed: RoleGrantView | None = Field(description="What waits for another operator's word")
 
 
-async def _views(session: AsyncSession, found: Sequence[RoleGrant]) -> list[RoleGrantView]:
+async def _viewer(session: AsyncSession, found: Sequence[RoleGrant]) -> Callable[[RoleGrant], RoleGrantView]:
     emails = await queries.emails_of(session, {person for one in found for person in (one.account_id, one.proposed_by)})
-    return [
-        RoleGrantView(
-            grant_id=one.grant_id,
-            account_id=one.account_id,
-            email=emails[one.account_id],
-            roles=one.roles,
-            state=grants.state_of(one.outcome, one.proposed_at, now(session)),
-            proposed_by=one.proposed_by,
-            proposer_email=emails.get(one.proposed_by, ""),
-            proposed_at=one.proposed_at,
-            expires_at=one.proposed_at + STANDS,
-            decided_by=one.decided_by,
-            decided_at=one.decided_at,
-        )
-        for one in found
-    ]
+    return lambda one: RoleGrantView(
+        grant_id=one.grant_id,
+        account_id=one.account_id,
+        email=emails[one.account_id],
+        roles=one.roles,
+        state=grants.state_of(one.outcome, one.proposed_at, now(session)),
+        proposed_by=one.proposed_by,
+        proposer_email=emails.get(one.proposed_by, ""),
+        proposed_at=one.proposed_at,
+        expires_at=one.proposed_at + STANDS,
+        decided_by=one.decided_by,
+        decided_at=one.decided_at,
+    )
 
 
 async def _view(session: AsyncSession, grant: RoleGrant) -> RoleGrantView:
-    [view] = await _views(session, [grant])
-    return view
+    return view_of(grant, await _viewer(session, [grant]))
 
 
 @router.post(
@@ -109,7 +107,7 @@ async def list_role_grants(
     statement = queries.role_grants(account_id, waiting_since=now(session) - STANDS if waiting else None)
     by = [RoleGrant.proposed_at, RoleGrant.grant_id]
     found, cursor = await paginate(session, statement, paging, by=by, descending=True)
-    return Page(items=await _views(session, found), next_cursor=cursor)
+    return page_of(found, await _viewer(session, found), cursor)
 
 
 @router.post(

@@ -17,7 +17,18 @@ from gateway.domain.keys import SigningKeyUnreadable
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
 from shared.texts import is_storable
-from shared.web import Instant, Page, ReadSession, RequestModel, Router, Session, View, error_responses, resource
+from shared.web import (
+    Instant,
+    Page,
+    ReadSession,
+    RequestModel,
+    Router,
+    Session,
+    View,
+    error_responses,
+    page_of,
+    resource,
+)
 from shared.web.content import Text
 
 router = Router(tags=["partners"])
@@ -145,7 +156,7 @@ async def list_partners(session: ReadSession) -> Page[PartnerView]:
     """All partners, with what distinguishes their live secrets (operators)."""
     found = await queries.partners(session)
     secrets = await queries.live_secrets(session, [partner.client_id for partner in found])
-    return Page(items=[_view(partner, secrets) for partner in found])
+    return page_of(found, lambda partner: _view(partner, secrets))
 
 
 @router.delete("/v1/partners/{client_id}", operation_id="close_partner", status_code=204, dependencies=[OperatorNow])

@@ -14,6 +14,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 request_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("request_id", default=None)
 traceparent: contextvars.ContextVar[str | None] = contextvars.ContextVar("traceparent", default=None)
+operation: contextvars.ContextVar[str | None] = contextvars.ContextVar("operation", default=None)
+"""The operationId of the request that is being answered."""
 
 TRACEPARENT: Final = re.compile(r"^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
 REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}\Z")
@@ -62,6 +64,11 @@ provider_differences = Counter(
 )
 provider_compared = Gauge(
     "provider_compared_timestamp_seconds", "When the payment provider's list was last compared to its end", ["provider"]
+)
+rows_unreadable = Counter(
+    "rows_unreadable_total",
+    "Rows that no answer can show, for this release does not understand them",
+    ["operation"],
 )
 rows_failed = Counter("job_rows_failed_total", "Rows on which a job failed", ["job"])
 rows_set_aside = Gauge(

@@ -190,6 +190,7 @@ def test_an_operation_names_its_refusals(api):
         "issuer_unreachable",
         "not_found",
         "temporarily_unavailable",
+        "unreadable_record",
     }
     assert halve["responses"]["422"]["description"] == "Invalid content: `odd_amount`, `invalid_request`"
     example = {"$ref": "#/components/examples/odd_amount"}

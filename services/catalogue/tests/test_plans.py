@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from embedded.postgres import Postgres
+from shared.testing.odd_rows import odd_row_failures
 from shared.testing.plans import Ask, Planned, Table, at, planned_service, someone, uuid_of
 from shared.testing.services import BuildService
 
@@ -129,3 +130,8 @@ async def test_a_list_without_an_index_or_without_a_row_here_is_found(planned: P
     )
     assert "list_courses: a list whose plans nothing holds" in wrong
     assert [one for one in wrong if one.startswith("list_drafts") and " rows, " in one], wrong
+
+
+async def test_one_odd_row_hides_no_other(planned: Planned) -> None:
+    wrong = await odd_row_failures(planned, LISTS)
+    assert not wrong, "\n".join(wrong)

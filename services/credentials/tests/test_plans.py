@@ -11,6 +11,7 @@ from credentials.queries.partners import due_deliveries
 from credentials.tables.partners import WebhookDelivery
 from embedded.postgres import Postgres
 from shared.directory import Directory
+from shared.testing.odd_rows import odd_row_failures
 from shared.testing.plans import BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
 from shared.testing.services import BuildService
 
@@ -143,7 +144,7 @@ TABLES = {
             "learner_id": lambda n: uuid_of("learner_id", n // 3),
             "kind": "certificate",
             "credit_id": own("credit_id"),
-            "number": lambda n: f"D-{n}",
+            "number": lambda n: f"MC-2026-{n:011}",
         }
     ),
     "editions": Table({"content": {}, "clr": {}, "signed_at": at(days=-1)}),
@@ -296,3 +297,15 @@ async def test_what_is_due_at_an_address_costs_no_more_when_much_waits_there(pla
         await session.rollback()
     dear = [str(read) for read in reads if not read.query.lower().startswith("update") and read.rows > LEARNERS // 10]
     assert not dear, "\n".join(dear)
+
+
+WHOLE = {
+    "list_signing_keys": "there is no row that is a key: test_signing_keys makes them",
+    "list_award_plans": "it is computed from all of a learner's credit, and none of that may be left out silently",
+    "forecast_award_plans": "likewise",
+}
+
+
+async def test_one_odd_row_hides_no_other(planned: Planned) -> None:
+    wrong = await odd_row_failures(planned, LISTS, WHOLE)
+    assert not wrong, "\n".join(wrong)

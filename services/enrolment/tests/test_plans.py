@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from embedded.postgres import Postgres
+from shared.testing.odd_rows import odd_row_failures
 from shared.testing.plans import BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
 from shared.testing.services import BuildService
 
@@ -35,6 +36,7 @@ TABLES = {
             "regulations_version": "mc-regs-2026.2",
         }
     ),
+    "enrolment_states": Table({"status": "active"}),
     "facts": Table({"type": "submission_received"}),
     "order_lines": Table(
         {
@@ -107,4 +109,9 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
     wrong = await planned.jobs({}, JOBS)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_one_odd_row_hides_no_other(planned: Planned) -> None:
+    wrong = await odd_row_failures(planned, LISTS)
     assert not wrong, "\n".join(wrong)

@@ -13,6 +13,7 @@ from payments.adapters.provider import PaymentProvider, ProviderUnavailable
 from payments.app import build
 from payments.jobs.comparing import Rhythm
 from payments.settings import Settings
+from shared.testing.odd_rows import odd_row_failures
 from shared.testing.plans import BASE, BUSY, Ask, Planned, Table, at, planned_service, someone, uuid_of
 
 ORDERS, LATE = 15_000, 40
@@ -174,4 +175,9 @@ async def test_a_list_reads_its_page(planned: Planned) -> None:
 
 async def test_a_job_reads_its_batches(planned: Planned) -> None:
     wrong = await planned.jobs({PaymentProvider: PROVIDER, Rhythm: Rhythm(timedelta(days=1), timedelta(days=35))}, JOBS)
+    assert not wrong, "\n".join(wrong)
+
+
+async def test_one_odd_row_hides_no_other(planned: Planned) -> None:
+    wrong = await odd_row_failures(planned, LISTS)
     assert not wrong, "\n".join(wrong)

@@ -1,10 +1,13 @@
 """What learners and finance are shown is how it is now."""
 
 import json
+from uuid import UUID
 
 import pytest
+from sqlalchemy import update
 
 from payments.jobs import submit_refunds
+from payments.tables import Refund
 
 
 async def receipt(driver, order):
@@ -91,3 +94,37 @@ async def test_a_currency_in_small_letters_is_the_same(driver):
     driver.sandbox.session(session_id)["currency"] = "gbp"
     await driver.pay(session_id)
     assert (await driver.read(order))["status"] == "paid"
+
+
+async def later_word(driver, order):
+    """A refund of the order in a state of a later release."""
+    await driver.session.execute(
+        update(Refund).where(Refund.order_id == UUID(order["order_id"])).values(status="waiting_for_the_bank")
+    )
+    await driver.session.flush()
+    driver.session.expire_all()
+
+
+async def test_an_order_is_shown_without_its_refund_in_a_word_we_do_not_know_and_says_so(driver, short):
+    order, _ = short
+    other, _ = await driver.buy(await driver.sell())
+    await later_word(driver, order)
+    async with driver.learner() as client:
+        listed = (await client.get("/v1/orders")).json()
+        answer = await client.get(f"/v1/orders/{order['order_id']}/receipt")
+    assert listed["unreadable"] == 0
+    unreadable = {one["order_id"]: one["unreadable"] for one in listed["items"]}
+    assert unreadable == {order["order_id"]: 1, other["order_id"]: 0}
+    shown = await driver.read(order)
+    assert (shown["unreadable"], shown["lines"][0]["refund"], shown["total"]["amount_minor"]) == (1, None, 49500)
+    # A receipt is a sum: without that refund it might be a wrong one.
+    assert (answer.status_code, answer.json()["code"]) == (500, "unreadable_record")
+
+
+async def test_finance_learns_of_a_refund_in_a_word_we_do_not_know(driver, short):
+    order, _ = short
+    await later_word(driver, order)
+    async with driver.service.client("finance") as client:
+        page = (await client.get("/v1/refunds")).json()
+        completed = (await client.get("/v1/refunds?status=completed")).json()
+    assert (page["items"], page["unreadable"], completed["unreadable"]) == ([], 1, 0)

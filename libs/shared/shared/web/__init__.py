@@ -5,6 +5,7 @@ from shared.web.paging import Page, Paging
 from shared.web.problems import error_responses, error_responses_as_pages
 from shared.web.reading import KeySetResponse, conditional
 from shared.web.routing import Call, CallerOf, DatabaseOf, Idempotent, ReadSession, Router, Session, resource
+from shared.web.unreadable import page_of, understood, view_of, views_of
 
 __all__ = [
     "LARGEST",
@@ -26,5 +27,9 @@ __all__ = [
     "conditional",
     "error_responses",
     "error_responses_as_pages",
+    "page_of",
     "resource",
+    "understood",
+    "view_of",
+    "views_of",
 ]

@@ -23,6 +23,7 @@ from shared.idempotency import (
 from shared.paging import BadCursor
 from shared.web.problems import MEDIA_TYPE, InvalidRequest, TemporarilyUnavailable, error_responses
 from shared.web.routing import KEY_HEADER
+from shared.web.unreadable import UnreadableRecord
 
 Document = dict[str, Any]  # Any: JSON
 
@@ -166,7 +167,7 @@ def _add_error_responses(method: str, operation: Document, rule: Rule | None) ->
 
 
 def _implied(method: str, operation: Document, rule: Rule | None) -> Iterator[type[DomainError]]:
-    yield TemporarilyUnavailable
+    yield from (TemporarilyUnavailable, UnreadableRecord)
     if rule is not None:
         yield from (InvalidToken, IssuerUnreachable)  # a token is checked where none is needed, too
         if not rule.public:

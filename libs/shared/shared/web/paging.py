@@ -1,4 +1,4 @@
-"""Paging over HTTP: `limit` and `cursor` in, `items` and `next_cursor` out (`shared.paging`)."""
+"""Paging over HTTP: `limit` and `cursor` in, `items`, `next_cursor` and `unreadable` out (`shared.paging`)."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -14,6 +14,12 @@ T = TypeVar("T")
 class Page(BaseModel, Generic[T]):
     items: Sequence[T]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page; null at the end")
+    unreadable: int = Field(
+        default=0,
+        description="How many more this page has that cannot be shown, for this release does not understand them or "
+        "they are damaged; 0 as a rule",
+        examples=[0],
+    )
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:  # Any: pydantic's own TypeForm

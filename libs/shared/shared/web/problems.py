@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -16,6 +16,7 @@ from starlette.responses import Response
 from shared import telemetry
 from shared.errors import DomainError, Invalid, NotFound, Unavailable
 from shared.outages import DATABASE_ERRORS, is_database_down
+from shared.web.unreadable import UnreadableRecord, note_unreadable
 
 log = logging.getLogger(__name__)
 
@@ -223,6 +224,14 @@ def install(app: FastAPI) -> None:
 
     for kind in DATABASE_ERRORS:
         app.add_exception_handler(kind, database)
+
+    async def unreadable(_: Request, error: Exception) -> JSONResponse:
+        """What was sent is refused before: this is about what is stored."""
+        note_unreadable(error)
+        return answer_of(UnreadableRecord())
+
+    for kind in (ValidationError, ResponseValidationError):
+        app.add_exception_handler(kind, unreadable)
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared import telemetry
 from shared.access import CALLER, Access, Caller, TokenVerifier
 from shared.database import Database, unit_of_work
 from shared.digests import Digests
@@ -151,6 +152,7 @@ class Operation(APIRoute):
             return response
 
         async def guarded(request: Request) -> Response:
+            telemetry.operation.set(name)
             state = request.app.state
             access: Access = state.access
             verifier: TokenVerifier = state.verifier

@@ -28,7 +28,19 @@ from shared.database import fetch, now
 from shared.files import Checked
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
-from shared.web import CallerOf, Page, Paging, ReadSession, Router, Session, conditional, error_responses, resource
+from shared.web import (
+    CallerOf,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    conditional,
+    error_responses,
+    page_of,
+    resource,
+    understood,
+)
 from shared.web.files import ATTACHMENT, UPLOAD_ERRORS, FileWork, attachment, file_body, upload_of
 from shared.web.problems import problem
 
@@ -47,7 +59,7 @@ async def list_windows(
     """Windows in which work may be handed in, by their closing."""
     rows, cursor = await windows.list_windows(session, state, paging)
     at = now(session)
-    page = Page[WindowView](items=[window_view(row, at) for row in rows], next_cursor=cursor)
+    page = page_of(rows, lambda row: window_view(row, at), cursor)
     return conditional(request, page, max_age_seconds=WINDOWS_FRESH_SECONDS)
 
 
@@ -56,7 +68,8 @@ async def read_assessment(enrolment_id: UUID, session: ReadSession, caller: Call
     """The brief, your attempts and results, and whether work can be handed in now (if not, why)."""
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
-    return assessment_view(await enrolments.overview(session, enrolment))
+    with understood(enrolment):
+        return assessment_view(await enrolments.overview(session, enrolment))
 
 
 @router.put(
@@ -116,7 +129,7 @@ async def list_submissions(
     enrolment = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(enrolment.learner_id)
     rows, cursor = await enrolments.list_submissions(session, enrolment_id, paging)
-    return Page[SubmissionReceiptView](items=[receipt_view(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, receipt_view, cursor)
 
 
 @router.get(

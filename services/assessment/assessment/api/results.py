@@ -24,7 +24,7 @@ from assessment.domain.marks import (
 )
 from assessment.domain.misconduct import CaseOpen
 from assessment.queries import results
-from assessment.tables import Attempt, Board, Release
+from assessment.tables import Attempt, Board, Release, Submission
 from shared.database import Unknown, fetch
 from shared.web import (
     CallerOf,
@@ -38,6 +38,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 
 router = Router()
@@ -79,6 +81,12 @@ def _outcome_view(attempt: Attempt, submission_id: UUID, course_code: str) -> Ou
         released_at=attempt.released_at,
         ratified_at=attempt.ratified_at,
     )
+
+
+def _outcome_of(row: tuple[Attempt, Submission | None]) -> OutcomeView:
+    attempt, work = row
+    assert work is not None, "its work is in no state that is known"
+    return _outcome_view(attempt, work.submission_id, work.course_version.code)
 
 
 class Progress(StrEnum):
@@ -163,12 +171,7 @@ async def list_results(
 ) -> Page[OutcomeView]:
     """The work of a window with marks and states, for release and for the board; of modules you study, none."""
     rows, cursor = await results.list_results(session, caller.name, window_id, state, paging)
-    items = [
-        _outcome_view(row.attempt, row.submission_id, row.course_version.code)
-        for row in rows
-        if row.attempt is not None
-    ]
-    return Page[OutcomeView](items=items, next_cursor=cursor)
+    return page_of(rows, _outcome_of, cursor)
 
 
 @router.post(
@@ -189,7 +192,7 @@ async def release_window(window_id: UUID, response: Response, session: Session, 
 @router.get("/v1/releases/{release_id}", operation_id="read_release")
 async def read_release(release_id: UUID, session: ReadSession) -> ReleaseView:
     """How many results of a window are released so far, and of how many."""
-    return _release_view(await fetch(session, Release, release_id))
+    return view_of(await fetch(session, Release, release_id), _release_view)
 
 
 @router.post(
@@ -229,4 +232,4 @@ async def ratify_results(body: BoardRequest, response: Response, session: Sessio
 @router.get("/v1/boards/{board_id}", operation_id="read_board")
 async def read_board(board_id: UUID, session: ReadSession) -> BoardView:
     """A sitting of the board, and how far its results are ratified."""
-    return _board_view(await fetch(session, Board, board_id))
+    return view_of(await fetch(session, Board, board_id), _board_view)

@@ -43,7 +43,17 @@ from assessment.domain.windows import BadWindow, FileOnItsWay, WindowIsClosed, W
 from assessment.queries.enrolments import list_cases
 from assessment.queries.queue import marking_queue
 from shared.database import Unknown, now
-from shared.web import CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    error_responses,
+    page_of,
+)
 
 router = Router()
 
@@ -95,7 +105,7 @@ async def list_marking_queue(
 ) -> Page[QueuedView]:
     """Work of closed windows that waits for a mark, oldest first. Nothing says whose it is."""
     rows, cursor = await marking_queue(session, caller.own_id, window_id, paging)
-    return Page[QueuedView](items=[QueuedView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, QueuedView.model_validate, cursor)
 
 
 @router.post(
@@ -193,4 +203,4 @@ async def list_misconduct_cases(
 ) -> Page[CaseView]:
     """Cases, the oldest first."""
     rows, cursor = await list_cases(session, open_=open_, paging=paging)
-    return Page[CaseView](items=[CaseView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, CaseView.model_validate, cursor)

@@ -115,8 +115,11 @@ def boards_under_way() -> Select[UUID]:
 
 async def list_results(
     session: AsyncSession, actor: str, window_id: UUID, state: AttemptState | None, paging: PageRequest
-) -> tuple[list[Submission], str | None]:
-    """Return a page of a window's submissions with their attempts, but for those the examiner has an interest in."""
+) -> tuple[list[tuple[Attempt, Submission | None]], str | None]:
+    """Return a page of a window's attempts with the work that counts, but for those the examiner has an interest in.
+
+    Every one has such work; None where it is in a state that this release does not know.
+    """
     await fetch(session, Window, window_id)
     statement = select(Attempt).where(Attempt.window_id == window_id, Attempt.state != AttemptState.VOIDED)
     statement = statement.where(~concerns(actor))
@@ -126,7 +129,7 @@ async def list_results(
     work = (  # by itself: joined with the page, PostgreSQL may read all submissions from the first one on
         select(Submission)
         .where(Submission.attempt_id.in_([one.attempt_id for one in attempts]), Submission.state == "current")
-        .options(joinedload(Submission.attempt), joinedload(Submission.course_version))
-        .order_by(Submission.attempt_id)
+        .options(joinedload(Submission.course_version))
     )
-    return list(await session.scalars(work)), cursor
+    of_attempt = {one.attempt_id: one for one in await session.scalars(work)}
+    return [(one, of_attempt.get(one.attempt_id)) for one in attempts], cursor

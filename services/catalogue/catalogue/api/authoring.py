@@ -32,7 +32,18 @@ from catalogue.queries.rows import draft_of, drafts, text_of, units_of, version_
 from catalogue.tables import CourseVersion, Price
 from shared.database import Unknown
 from shared.paging import paginate
-from shared.web import LARGEST, CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
+from shared.web import (
+    LARGEST,
+    CallerOf,
+    Idempotent,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    error_responses,
+    page_of,
+)
 
 router = Router()
 
@@ -109,7 +120,7 @@ async def create_course(new: NewCourseRequest, session: Session, caller: CallerO
 async def list_drafts(session: ReadSession, paging: Paging) -> Page[VersionSummary]:
     """Drafts of courses and of new versions, which are not on sale."""
     rows, cursor = await paginate(session, drafts(), paging, by=[CourseVersion.course_version_id])
-    return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, VersionSummary.model_validate, cursor)
 
 
 @router.get("/v1/courses/{course_id}/draft", operation_id="read_draft")
@@ -161,7 +172,7 @@ async def list_versions(course_id: UUID, session: ReadSession, paging: Paging) -
     """All versions of a course, the latest first."""
     statement = select(CourseVersion).where(CourseVersion.course_id == course_id)
     rows, cursor = await paginate(session, statement, paging, by=[CourseVersion.version], descending=True)
-    return Page(items=[VersionSummary.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, VersionSummary.model_validate, cursor)
 
 
 @router.get("/v1/courses/{course_id}/versions/{version}", operation_id="read_version")
@@ -222,7 +233,7 @@ async def list_prices(course_id: UUID, session: ReadSession, paging: Paging) -> 
     """Every price the course had, has and will have, by its beginning."""
     statement = select(Price).where(Price.course_id == course_id)
     rows, cursor = await paginate(session, statement, paging, by=[Price.valid_from])
-    return Page(items=[PriceView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, PriceView.model_validate, cursor)
 
 
 async def _view(session: AsyncSession, version: CourseVersion) -> VersionView:

@@ -27,6 +27,7 @@ from shared.web import (
     View,
     conditional,
     error_responses,
+    page_of,
 )
 
 router = Router()
@@ -117,8 +118,7 @@ async def publish_programme(
 async def list_programmes(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Programmes elsewhere that take in credit from here."""
     rows, cursor = await paginate(session, published_programmes(), paging, by=[Programme.programme_id])
-    items = [ProgrammeView.model_validate(row) for row in rows]
-    return conditional(request, Page(items=items, next_cursor=cursor))
+    return conditional(request, page_of(rows, ProgrammeView.model_validate, cursor))
 
 
 @router.get("/v1/programmes/{programme_id}", operation_id="read_programme", response_model=ProgrammeMapView)

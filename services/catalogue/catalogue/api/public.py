@@ -16,7 +16,16 @@ from catalogue.domain import Filters
 from catalogue.queries.listings import find_courses, find_page
 from catalogue.tables import Institution, Subject
 from shared.paging import BadCursor, PageRequest, paginate
-from shared.web import DatabaseOf, Page, Paging, ReadSession, Router, conditional, resource
+from shared.web import (
+    DatabaseOf,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    conditional,
+    page_of,
+    resource,
+)
 from shared.web.content import Text
 
 router = Router()
@@ -81,16 +90,14 @@ async def read_course(
 async def list_subjects(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Subjects that credit stacks in, by their address."""
     rows, cursor = await paginate(session, select(Subject), paging, by=[Subject.slug])
-    items = [SubjectView.model_validate(row) for row in rows]
-    return conditional(request, Page(items=items, next_cursor=cursor))
+    return conditional(request, page_of(rows, SubjectView.model_validate, cursor))
 
 
 @router.get("/v1/institutions", operation_id="list_institutions", response_model=Page[InstitutionView])
 async def list_institutions(request: Request, session: ReadSession, paging: Paging) -> Response:
     """Members of the federation, by their address."""
     rows, cursor = await paginate(session, select(Institution), paging, by=[Institution.slug])
-    items = [InstitutionView.model_validate(row) for row in rows]
-    return conditional(request, Page(items=items, next_cursor=cursor))
+    return conditional(request, page_of(rows, InstitutionView.model_validate, cursor))
 
 
 def _position(paging: PageRequest, *, by_rank: bool) -> tuple[float | str, UUID] | None:

@@ -1,6 +1,6 @@
 """Award options, claims and conferrals."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Annotated, Literal
 from uuid import UUID
@@ -47,6 +47,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 from shared.web.content import Text
 
@@ -197,7 +199,7 @@ async def list_awards(
         caller.must_own(caller.own_id)
     statement = awards_query(whose, state)
     rows, next_cursor = await paginate(session, statement, paging, by=(Award.award_id,))
-    return Page(items=await _views(session, rows), next_cursor=next_cursor)
+    return page_of(rows, await _viewer(session, rows), next_cursor)
 
 
 @router.get("/v1/awards/{award_id}", operation_id="read_award")
@@ -249,19 +251,16 @@ async def refuse_award_claim(
 
 
 async def _award(session: Session, award: Award) -> AwardView:
-    return (await _views(session, [award]))[0]
+    return view_of(award, await _viewer(session, [award]))
 
 
-async def _views(session: Session, awards: Sequence[Award]) -> list[AwardView]:
+async def _viewer(session: Session, awards: Sequence[Award]) -> Callable[[Award], AwardView]:
     stands_on = await allocations_of(session, [award.award_id for award in awards])
-    return [
-        AwardView(
-            **{name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")},
-            credit_ids=sorted(stands_on.get(award.award_id, ())),
-            mean=_decimal(award.mean),
-        )
-        for award in awards
-    ]
+    return lambda award: AwardView(
+        **{name: getattr(award, name) for name in AwardView.model_fields if name not in ("credit_ids", "mean")},
+        credit_ids=sorted(stands_on.get(award.award_id, ())),
+        mean=_decimal(award.mean),
+    )
 
 
 def option_view(option: Option) -> OptionView:

@@ -39,7 +39,9 @@ from shared.web import (
     View,
     conditional,
     error_responses,
+    page_of,
     resource,
+    view_of,
 )
 
 router = Router()
@@ -147,7 +149,7 @@ async def list_documents(
     """One's transcript, the certificate of each credit and the parchment of each award; a few dozen at most."""
     whose = learner_id if learner_id is not None and caller.is_staff else caller.own_id
     caller.must_own(whose)
-    return Page(items=[_view(on_file, credential_issuer, paper) for on_file in await documents_of(session, whose)])
+    return page_of(await documents_of(session, whose), lambda one: _view(one, credential_issuer, paper))
 
 
 @router.get(
@@ -232,7 +234,7 @@ async def read_document(
 ) -> EditionView:
     """What a document says, as it was hashed."""
     on_file = await _handed_out(session, caller, number, version)
-    return EditionView(**_edition(on_file, credential_issuer))
+    return view_of(on_file, lambda one: EditionView(**_edition(one, credential_issuer)))
 
 
 @router.get(

@@ -1,5 +1,6 @@
 """Credit whose money went back: the holds that wait for a person, and the decision."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -23,6 +24,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 
 router = Router()
@@ -60,7 +63,7 @@ async def list_credit_holds(
     """Credit that counts for nothing new, as what was paid for it went back: a person lets it stand, or a board revokes
     it. Awards that stand on it are reviewed besides."""
     rows, cursor = await paginate(session, holds_query(open_=open_), paging, by=(CreditHold.credit_id,))
-    return Page(items=await _views(session, rows), next_cursor=cursor)
+    return page_of(rows, await _viewer(session, rows), cursor)
 
 
 @router.post(
@@ -71,18 +74,16 @@ async def list_credit_holds(
 )
 async def release_credit(credit_id: UUID, body: CreditRelease, session: Session, caller: CallerOf) -> CreditHoldView:
     """Let credit stand although what was paid for it went back: it counts again, and reviews opened for it are over."""
-    return (await _views(session, [await holds.release_credit(session, credit_id, body.reason_code, caller.own_id)]))[0]
+    released = await holds.release_credit(session, credit_id, body.reason_code, caller.own_id)
+    return view_of(released, await _viewer(session, [released]))
 
 
-async def _views(session: Session, rows: list[CreditHold]) -> list[CreditHoldView]:
+async def _viewer(session: Session, rows: list[CreditHold]) -> Callable[[CreditHold], CreditHoldView]:
     credit = await held_credit(session, rows)
-    return [
-        CreditHoldView.model_validate(
-            {
-                **{name: getattr(row, name) for name in CreditHoldView.model_fields if hasattr(row, name)},
-                "course_code": credit[row.credit_id].course_code,
-                "course_title": credit[row.credit_id].course_title,
-            }
-        )
-        for row in rows
-    ]
+    return lambda row: CreditHoldView.model_validate(
+        {
+            **{name: getattr(row, name) for name in CreditHoldView.model_fields if hasattr(row, name)},
+            "course_code": credit[row.credit_id].course_code,
+            "course_title": credit[row.credit_id].course_title,
+        }
+    )

@@ -1,6 +1,6 @@
 """The issuer's keys: operators make, activate and strike them out; anyone reads the public halves."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 from fastapi import Path, Request, Response
@@ -28,6 +28,8 @@ from shared.web import (
     View,
     conditional,
     error_responses,
+    page_of,
+    view_of,
 )
 from shared.web.content import Text
 
@@ -97,7 +99,7 @@ async def list_signing_keys(session: ReadSession, paging: Paging, credential_iss
     rows, cursor = await paginate(
         session, keys_query(credential_issuer.issuer.did), paging, by=[key.created_at, key.verification_method]
     )
-    return Page(items=await _views(session, rows), next_cursor=cursor)
+    return page_of(rows, await _viewer(session, rows), cursor)
 
 
 @router.post(
@@ -158,27 +160,26 @@ async def read_issuer_keys(request: Request, session: ReadSession, credential_is
 
 
 async def _view(session: Session, key: SigningKey) -> SigningKeyView:
-    return (await _views(session, [key]))[0]
+    return view_of(key, await _viewer(session, [key]))
 
 
-async def _views(session: Session, rows: Sequence[SigningKey]) -> list[SigningKeyView]:
-    history = await history_of(session, [row.verification_method for row in rows])
-    return [
-        SigningKeyView(
-            name=row.verification_method.rpartition("#")[2],
-            verification_method=row.verification_method,
-            suite=Suite(row.suite),
-            state=KeyState(row.state),
-            published_at=row.created_at,
-            activated_at=row.activated_at,
-            retired_at=row.retired_at,
-            compromised_at=row.compromised_at,
-            carriers=await carriers_of(session, row.verification_method),
-            history=[
-                KeyEventView.model_validate(event)
-                for event in history
-                if event.verification_method == row.verification_method
-            ],
-        )
-        for row in rows
-    ]
+async def _viewer(session: Session, rows: Sequence[SigningKey]) -> Callable[[SigningKey], SigningKeyView]:
+    methods = [row.verification_method for row in rows]
+    history = await history_of(session, methods)
+    carriers = {method: await carriers_of(session, method) for method in methods}
+    return lambda row: SigningKeyView(
+        name=row.verification_method.rpartition("#")[2],
+        verification_method=row.verification_method,
+        suite=Suite(row.suite),
+        state=KeyState(row.state),
+        published_at=row.created_at,
+        activated_at=row.activated_at,
+        retired_at=row.retired_at,
+        compromised_at=row.compromised_at,
+        carriers=carriers[row.verification_method],
+        history=[
+            KeyEventView.model_validate(event)
+            for event in history
+            if event.verification_method == row.verification_method
+        ],
+    )

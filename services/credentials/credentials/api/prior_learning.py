@@ -46,6 +46,7 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
     resource,
 )
 from shared.web.content import Day, Text
@@ -149,7 +150,7 @@ async def list_recognitions(
     if caller.is_staff:
         statement = statement.where(PriorLearning.submitted_at.is_not(None))
     rows, cursor = await paginate(session, statement, paging, by=[PriorLearning.recognition_id])
-    return Page(items=[PriorLearningView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, PriorLearningView.model_validate, cursor)
 
 
 @router.get("/v1/recognitions/{recognition_id}", operation_id="read_recognition")

@@ -1,6 +1,6 @@
 """A learner's own record: credit and badges."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Annotated, Literal
 from uuid import UUID
@@ -21,7 +21,21 @@ from credentials.tables.people import Learner
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.paging import paginate
-from shared.web import CallerOf, DatabaseOf, Instant, Page, Paging, ReadSession, Router, Session, View, resource
+from shared.web import (
+    CallerOf,
+    DatabaseOf,
+    Instant,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    View,
+    page_of,
+    resource,
+    view_of,
+    views_of,
+)
 
 router = Router()
 
@@ -92,16 +106,19 @@ async def list_credits(session: ReadSession, caller: CallerOf) -> Page[CreditVie
     """All of one's credit, oldest first; at most a few dozen lines, so in one page."""
     record = await record_of(session, caller.own_id, now_of(session))
     pending = await pending_of(session, caller.own_id)
-    lines = [_credit(line, record.transferred.get(line.credit.credit_id)) for line in record.lines]
-    lines += [_pending(row, title) for row, title in pending]
-    return Page(items=sorted(lines, key=lambda line: line.at))
+    lines, unreadable = views_of(
+        record.lines, lambda line: _credit(line, record.transferred.get(line.credit.credit_id))
+    )
+    provisional, unreadable_too = views_of(pending, lambda one: _pending(*one))
+    items = sorted([*lines, *provisional], key=lambda line: line.at)
+    return Page(items=items, unreadable=unreadable + unreadable_too)
 
 
 @router.get("/v1/badges", operation_id="list_badges")
 async def list_badges(session: ReadSession, caller: CallerOf, credential_issuer: Issuing) -> Page[BadgeView]:
     """All of one's badges, of courses and of awards, oldest first; at most a few dozen, so in one page."""
     badges = await badges_of(session, caller.own_id)
-    return Page(items=await _views(session, badges, credential_issuer))
+    return page_of(badges, await _viewer(session, badges, credential_issuer))
 
 
 @router.get("/v1/badges/{badge_id}", operation_id="read_badge")
@@ -109,7 +126,7 @@ async def read_badge(badge_id: UUID, session: ReadSession, caller: CallerOf, cre
     """Read one badge of a course or an award, in its present version."""
     badge = await fetch(session, Badge, badge_id)
     caller.must_own(badge.learner_id)
-    return (await _views(session, [badge], credential_issuer))[0]
+    return view_of(badge, await _viewer(session, [badge], credential_issuer))
 
 
 def _credit(line: Line, transferred: Transferred | None) -> CreditView:
@@ -148,23 +165,22 @@ def _pending(row: Result, title: str | None) -> CreditView:
     )
 
 
-async def _views(session: Session, badges: Sequence[Badge], credential_issuer: CredentialIssuer) -> list[BadgeView]:
+async def _viewer(
+    session: Session, badges: Sequence[Badge], credential_issuer: CredentialIssuer
+) -> Callable[[Badge], BadgeView]:
     names = await badge_names(session, badges)
     states = await award_states(session, badges)
-    return [
-        BadgeView(
-            badge_id=badge.badge_id,
-            name=names.get(badge.achievement_id),
-            credit_id=badge.credit_id,
-            award_id=badge.award_id,
-            status=_status(badge, states),
-            awarded_at=badge.awarded_at,
-            issued_at=badge.issued_at,
-            credential_url=credential_issuer.credential_url(badge.badge_id) if badge.issued_at else None,
-            verification_url=credential_issuer.verification_url(badge.badge_id) if badge.issued_at else None,
-        )
-        for badge in badges
-    ]
+    return lambda badge: BadgeView(
+        badge_id=badge.badge_id,
+        name=names.get(badge.achievement_id),
+        credit_id=badge.credit_id,
+        award_id=badge.award_id,
+        status=_status(badge, states),
+        awarded_at=badge.awarded_at,
+        issued_at=badge.issued_at,
+        credential_url=credential_issuer.credential_url(badge.badge_id) if badge.issued_at else None,
+        verification_url=credential_issuer.verification_url(badge.badge_id) if badge.issued_at else None,
+    )
 
 
 def _status(badge: Badge, states: dict[UUID, str]) -> Literal["being_signed", "valid", "superseded", "revoked"]:

@@ -26,6 +26,7 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
 )
 from shared.web.content import Text
 
@@ -103,4 +104,4 @@ async def list_affected_learners(
     if level is not None:
         statement = statement.where(line.level == level)
     rows, cursor = await paginate(session, statement, paging, by=(line.learner_id, line.level))
-    return Page(items=[AffectedView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, AffectedView.model_validate, cursor)

@@ -1,6 +1,6 @@
 """Awards under review: what is proposed, and the decision."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -38,6 +38,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 
 router = Router()
@@ -111,7 +113,7 @@ async def list_award_reviews(
         caller.must_own(caller.own_id)
     statement = reviews_query(whose, waiting=waiting)
     rows, cursor = await paginate(session, statement, paging, by=(AwardReview.review_id,))
-    return Page(items=await _views(session, rows), next_cursor=cursor)
+    return page_of(rows, await _viewer(session, rows), cursor)
 
 
 @router.get("/v1/award-reviews/{review_id}", operation_id="read_award_review")
@@ -150,27 +152,26 @@ async def decide_award_review(
 
 
 async def _view(session: Session, review: AwardReview) -> ReviewView:
-    return (await _views(session, [review]))[0]
+    return view_of(review, await _viewer(session, [review]))
 
 
-async def _views(session: Session, rows: Sequence[AwardReview]) -> list[ReviewView]:
+async def _viewer(session: Session, rows: Sequence[AwardReview]) -> Callable[[AwardReview], ReviewView]:
     now = now_of(session)
     reviewed = await awards_by_id(session, [row.award_id for row in rows])
     records = await records_of(session, {row.learner_id for row in rows if row.decided_at is None}, now)
     fields = ("review_id", "award_id", "learner_id", "opened_at", "decision", "reason_code", "decided_at", "outcome")
-    views: list[ReviewView] = []
-    for row in rows:
+
+    def view(row: AwardReview) -> ReviewView:
         award, record = reviewed[row.award_id], records.get(row.learner_id)
-        views.append(
-            ReviewView(
-                **{name: getattr(row, name) for name in fields},
-                level=award.level,
-                title=award.title,
-                state=award.state,
-                proposal=_proposal(reviews.propose(award, record, now)) if record and row.decided_at is None else None,
-            )
+        return ReviewView(
+            **{name: getattr(row, name) for name in fields},
+            level=award.level,
+            title=award.title,
+            state=award.state,
+            proposal=_proposal(reviews.propose(award, record, now)) if record and row.decided_at is None else None,
         )
-    return views
+
+    return view
 
 
 def _proposal(proposal: Proposal) -> ProposalView:

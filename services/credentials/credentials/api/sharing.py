@@ -51,7 +51,9 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
     resource,
+    view_of,
 )
 from shared.web.content import Text
 
@@ -169,7 +171,7 @@ async def list_recipients(session: ReadSession, caller: CallerOf, paging: Paging
     """Partners one may let read one's record."""
     caller.must_own(caller.own_id)
     rows, cursor = await paginate(session, recipients(), paging, by=[Partner.client_id])
-    return Page(items=[RecipientView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, RecipientView.model_validate, cursor)
 
 
 @router.post(
@@ -214,13 +216,13 @@ async def list_shares(session: ReadSession, caller: CallerOf, paging: Paging) ->
     """Everything one has shared, newest first."""
     statement = shares_of(caller.own_id)
     rows, cursor = await paginate(session, statement, paging, by=[Share.share_id], descending=True)
-    return Page(items=[_share(session, row) for row in rows], next_cursor=cursor)
+    return page_of(rows, lambda row: _share(session, row), cursor)
 
 
 @router.get("/v1/shares/{share_id}", operation_id="read_share")
 async def read_share(share_id: UUID, session: ReadSession, caller: CallerOf) -> ShareView:
     """Read one share: what it shows, to whom and until when."""
-    return _share(session, await _own(session, caller, share_id))
+    return view_of(await _own(session, caller, share_id), lambda share: _share(session, share))
 
 
 @router.get("/v1/shares/{share_id}/views", operation_id="list_share_views")
@@ -228,7 +230,7 @@ async def list_share_views(share_id: UUID, session: ReadSession, caller: CallerO
     """Every time a share was looked at, newest first."""
     await _own(session, caller, share_id)
     rows, cursor = await paginate(session, viewings_of(share_id), paging, by=[Viewing.viewing_id], descending=True)
-    return Page(items=[ViewingView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, ViewingView.model_validate, cursor)
 
 
 @router.post(
@@ -265,7 +267,7 @@ async def list_shared_records(session: ReadSession, caller: CallerOf, paging: Pa
     """The consents given to you, those that have ended as well."""
     statement = shares_for(partner_of(caller))
     rows, cursor = await paginate(session, statement, paging, by=[Share.share_id], descending=True)
-    return Page(items=[_consent(session, row) for row in rows], next_cursor=cursor)
+    return page_of(rows, lambda row: _consent(session, row), cursor)
 
 
 @router.post(

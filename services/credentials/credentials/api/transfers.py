@@ -1,6 +1,6 @@
 """Transfers: a learner asks, the partner decides credit by credit, and both see what becomes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -48,6 +48,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 from shared.web.content import Text
 
@@ -167,7 +169,7 @@ async def request_transfer(body: TransferRequest, session: Session, caller: Call
     transfer = await transfers.request_transfer(
         session, caller.own_id, body.programme_id, body.credit_ids, body.disclosure()
     )
-    return (await _views(session, [transfer], by_partner=False))[0]
+    return await _view(session, transfer, by_partner=False)
 
 
 @router.get("/v1/transfers", operation_id="list_transfers")
@@ -179,14 +181,14 @@ async def list_transfers(session: ReadSession, caller: CallerOf, paging: Paging)
     else:
         statement = transfers_query(learner_id=caller.own_id)
     rows, cursor = await paginate(session, statement, paging, by=[Transfer.transfer_id], descending=True)
-    return Page(items=await _views(session, rows, by_partner=by_partner), next_cursor=cursor)
+    return page_of(rows, await _viewer(session, rows, by_partner=by_partner), cursor)
 
 
 @router.get("/v1/transfers/{transfer_id}", operation_id="read_transfer")
 async def read_transfer(transfer_id: UUID, session: ReadSession, caller: CallerOf) -> TransferView:
     """Read one request to take credit into a degree elsewhere, with what was decided."""
     transfer = await _seen(session, caller, transfer_id)
-    return (await _views(session, [transfer], by_partner=caller.client_id is not None))[0]
+    return await _view(session, transfer, by_partner=caller.client_id is not None)
 
 
 @router.post(
@@ -199,7 +201,7 @@ async def read_transfer(transfer_id: UUID, session: ReadSession, caller: CallerO
 async def withdraw_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """Take an undecided request back; the partner sees nothing more."""
     transfer = await transfers.withdraw_transfer(session, caller.own_id, transfer_id)
-    return (await _views(session, [transfer], by_partner=False))[0]
+    return await _view(session, transfer, by_partner=False)
 
 
 @router.post(
@@ -228,7 +230,7 @@ async def decide_transfer(
         [line.as_decision() for line in decision.decisions],
         decision.accepted_until,
     )
-    return (await _views(session, [transfer], by_partner=True))[0]
+    return await _view(session, transfer, by_partner=True)
 
 
 @router.post(
@@ -241,7 +243,7 @@ async def decide_transfer(
 async def complete_transfer(transfer_id: UUID, session: Session, caller: CallerOf) -> TransferView:
     """You conferred the degree: the credit is used up."""
     transfer = await transfers.complete_transfer(session, partner_of(caller), transfer_id)
-    return (await _views(session, [transfer], by_partner=True))[0]
+    return await _view(session, transfer, by_partner=True)
 
 
 @router.post(
@@ -256,7 +258,7 @@ async def return_transfer(
 ) -> TransferView:
     """The learner left the degree: the credit is theirs again."""
     transfer = await transfers.return_transfer(session, partner_of(caller), transfer_id, returned.reason_code)
-    return (await _views(session, [transfer], by_partner=True))[0]
+    return await _view(session, transfer, by_partner=True)
 
 
 async def _seen(session: Session, caller: Caller, transfer_id: UUID) -> Transfer:
@@ -273,37 +275,42 @@ _UNSEEN = (TransferState.WITHDRAWN, TransferState.LAPSED)
 _UNDONE = (TransferState.REQUESTED, TransferState.ACCEPTED)
 
 
-async def _views(session: Session, rows: Sequence[Transfer], *, by_partner: bool) -> list[TransferView]:
+async def _view(session: Session, transfer: Transfer, *, by_partner: bool) -> TransferView:
+    return view_of(transfer, await _viewer(session, [transfer], by_partner=by_partner))
+
+
+async def _viewer(
+    session: Session, rows: Sequence[Transfer], *, by_partner: bool
+) -> Callable[[Transfer], TransferView]:
     lines = await lines_of(session, [row.transfer_id for row in rows])
     programmes = await programmes_by_id(session, [row.programme_id for row in rows])
     accepted = await credits_accepted(session, [(row.learner_id, row.programme_id) for row in rows])
     undone = {row.learner_id for row in rows if row.state in _UNDONE}
     on_hold = await on_hold_among(session, undone) if undone else set[UUID]()
     unpaid = await held_among(session, {line.credit_id for one in lines.values() for line, _ in one})
-    views: list[TransferView] = []
-    for row in rows:
+
+    def view(row: Transfer) -> TransferView:
         programme = programmes[row.programme_id]
         shown = [] if by_partner and row.state in _UNSEEN else lines[row.transfer_id]
-        views.append(
-            TransferView(
-                transfer_id=row.transfer_id,
-                programme=ProgrammeSummary.model_validate(programme),
-                state=TransferState(row.state),
-                share_id=row.share_id,
-                holder=pairwise_subject(row.learner_id, row.client_id),
-                held_credits=accepted[row.learner_id, row.programme_id],
-                lines=[_line(line, credit, programme, row) for line, credit in shown],
-                requested_at=row.requested_at,
-                decide_by=row.decide_by,
-                decided_at=row.decided_at,
-                accepted_until=row.accepted_until,
-                on_hold=row.state in _UNDONE
-                and (row.learner_id in on_hold or any(line.credit_id in unpaid for line, _ in lines[row.transfer_id])),
-                closed_at=row.closed_at,
-                closed_reason=row.closed_reason,
-            )
+        return TransferView(
+            transfer_id=row.transfer_id,
+            programme=ProgrammeSummary.model_validate(programme),
+            state=TransferState(row.state),
+            share_id=row.share_id,
+            holder=pairwise_subject(row.learner_id, row.client_id),
+            held_credits=accepted[row.learner_id, row.programme_id],
+            lines=[_line(line, credit, programme, row) for line, credit in shown],
+            requested_at=row.requested_at,
+            decide_by=row.decide_by,
+            decided_at=row.decided_at,
+            accepted_until=row.accepted_until,
+            on_hold=row.state in _UNDONE
+            and (row.learner_id in on_hold or any(line.credit_id in unpaid for line, _ in lines[row.transfer_id])),
+            closed_at=row.closed_at,
+            closed_reason=row.closed_reason,
         )
-    return views
+
+    return view
 
 
 def _line(line: TransferLine, credit: Credit, programme: Programme, transfer: Transfer) -> TransferLineView:

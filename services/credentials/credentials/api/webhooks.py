@@ -36,6 +36,7 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
     resource,
 )
 from shared.web.content import Email
@@ -129,7 +130,7 @@ async def list_webhook_endpoints(session: ReadSession, caller: CallerOf, paging:
     """The addresses at which your organisation is notified."""
     statement = endpoints_of(partner_of(caller))
     rows, cursor = await paginate(session, statement, paging, by=[WebhookEndpoint.endpoint_id])
-    return Page(items=[EndpointView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, EndpointView.model_validate, cursor)
 
 
 @router.delete("/v1/webhook-endpoints/{endpoint_id}", operation_id="remove_webhook_endpoint", status_code=204)
@@ -190,7 +191,7 @@ async def list_webhook_deliveries(
     statements = await deliveries_of(session, partner_of(caller), endpoint_id, state)
     by = [WebhookDelivery.delivery_id]
     rows, cursor = await paginate_each(session, statements, paging, by=by, descending=True)
-    return Page(items=[DeliveryView.model_validate(row) for row in rows], next_cursor=cursor)
+    return page_of(rows, DeliveryView.model_validate, cursor)
 
 
 @router.get("/v1/webhook-deliveries/{delivery_id}", operation_id="read_webhook_delivery")

@@ -80,8 +80,8 @@ async def documents_of(session: AsyncSession, learner_id: UUID) -> list[EditionO
     """Return the newest edition of each of a learner's documents, the transcript first, then by what they certify."""
     statement = _editions().where(Document.learner_id == learner_id, _is_newest())
     found = [_on_file(row) for row in await session.execute(statement)]
-    order = list(DocumentKind)
-    return sorted(found, key=lambda one: (order.index(one.kind), one.document.document_id))
+    order = {kind.value: place for place, kind in enumerate(DocumentKind)}
+    return sorted(found, key=lambda one: (order.get(one.document.kind, len(order)), one.document.document_id))
 
 
 async def name_on_documents(session: AsyncSession, learner_id: UUID) -> str | None:

@@ -1,5 +1,6 @@
 """Enrolments, the materials they open, and progress through them."""
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
@@ -28,6 +29,8 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
+    view_of,
 )
 
 router = Router()
@@ -113,10 +116,14 @@ class EnrolmentReason(RequestModel):
     reason_code: str = Field(description="Why, in a stable word", pattern=r"^[a-z_]{3,40}$", examples=["repaid"])
 
 
-async def _views(session: Session, rows: list[Enrolment]) -> list[EnrolmentView]:
+async def _viewed(session: Session, row: Enrolment) -> EnrolmentView:
+    return view_of(row, await _viewer(session, [row]))
+
+
+async def _viewer(session: Session, rows: list[Enrolment]) -> Callable[[Enrolment], EnrolmentView]:
     courses = await queries.courses_of(session, [row.course_version_id for row in rows])
     progressed = await queries.progress_of(session, [row.enrolment_id for row in rows])
-    return [_view(row, courses[row.course_version_id], progressed[row.enrolment_id]) for row in rows]
+    return lambda row: _view(row, courses[row.course_version_id], progressed[row.enrolment_id])
 
 
 def _view(row: Enrolment, course: study.Course, progressed: study.Progress) -> EnrolmentView:
@@ -171,7 +178,7 @@ async def list_enrolments(
         by=[Enrolment.activated_at, Enrolment.enrolment_id],
         descending=True,
     )
-    return Page(items=await _views(session, rows), next_cursor=cursor)
+    return page_of(rows, await _viewer(session, rows), cursor)
 
 
 @router.get("/v1/enrolments/{enrolment_id}", operation_id="read_enrolment")
@@ -179,7 +186,7 @@ async def read_enrolment(enrolment_id: UUID, session: ReadSession, caller: Calle
     """An enrolment with its progress and the states it went through."""
     row = await fetch(session, Enrolment, enrolment_id)
     caller.must_own(row.learner_id)
-    [view] = await _views(session, [row])
+    view = await _viewed(session, row)
     states = [StateView.model_validate(state) for state in await queries.states_of(session, enrolment_id)]
     return EnrolmentDetails(**dict(view), states=states)
 
@@ -195,8 +202,7 @@ async def withdraw_enrolment(enrolment_id: UUID, session: Session, caller: Calle
     """Give the course up, without a refund (that is asked of payments). Final; access ends at once."""
     caller.must_own((await fetch(session, Enrolment, enrolment_id)).learner_id)
     row = await commands.withdraw_enrolment(session, enrolment_id)
-    [view] = await _views(session, [row])
-    return view
+    return await _viewed(session, row)
 
 
 @router.post(
@@ -211,8 +217,7 @@ async def reinstate_enrolment(
 ) -> EnrolmentView:
     """Staff: the missing money is there."""
     row = await commands.reinstate_enrolment(session, enrolment_id, by=caller.name, reason_code=reason.reason_code)
-    [view] = await _views(session, [row])
-    return view
+    return await _viewed(session, row)
 
 
 @router.get("/v1/enrolments/{enrolment_id}/units", operation_id="list_units")
@@ -224,7 +229,7 @@ async def list_units(enrolment_id: UUID, session: ReadSession, caller: CallerOf,
         session, queries.units_page(row.course_version_id), paging, by=[Unit.position, Unit.unit_id]
     )
     done = await queries.unit_progress(session, enrolment_id)
-    return Page(items=[_summary(unit, done.get(unit.unit_id)) for unit in units], next_cursor=cursor)
+    return page_of(units, lambda unit: _summary(unit, done.get(unit.unit_id)), cursor)
 
 
 @router.get(
@@ -254,5 +259,4 @@ async def record_progress(
     row = await fetch(session, Enrolment, enrolment_id, lock=True)
     caller.must_own(row.learner_id)
     await progress.record_progress(session, row, unit_id, finished=step.status == "finished")
-    [view] = await _views(session, [row])
-    return view
+    return await _viewed(session, row)

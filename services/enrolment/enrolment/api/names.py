@@ -42,6 +42,7 @@ from shared.web import (
     Session,
     View,
     error_responses,
+    page_of,
     resource,
 )
 from shared.web.content import Text
@@ -136,8 +137,9 @@ async def list_name_requests(
     statement = queries.name_requests(None if caller.is_staff else own, state)
     rows, cursor = await paginate(session, statement, paging, by=[NameRequest.request_id])
     called = await queries.present_names(session, {row.learner_id for row in rows})
-    items = [NameRequestView(**_stated(row), name_now=_borne(called.get(row.learner_id))) for row in rows]
-    return Page(items=items, next_cursor=cursor)
+    return page_of(
+        rows, lambda row: NameRequestView(**_stated(row), name_now=_borne(called.get(row.learner_id))), cursor
+    )
 
 
 @router.get("/v1/name-requests/{request_id}", operation_id="read_name_request")

@@ -1,6 +1,6 @@
 """Disputes, as finance enters what it learns of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -24,7 +24,18 @@ from payments.queries.finance import disputes_page
 from payments.queries.payments import references_of
 from payments.tables import Dispute
 from shared.database import Unknown
-from shared.web import CallerOf, Idempotent, Page, Paging, ReadSession, Router, Session, error_responses
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    error_responses,
+    page_of,
+    view_of,
+)
 
 router = Router()
 
@@ -49,7 +60,7 @@ async def open_dispute(body: DisputeRequest, session: Session, caller: CallerOf)
         by=caller.name,
         payment_reference=body.payment_reference,
     )
-    return (await _disputes(session, [dispute]))[0]
+    return await _view(session, dispute)
 
 
 @router.post(
@@ -64,7 +75,7 @@ async def close_dispute(
     """Close a dispute as the bank has decided it. Won or withdrawn, all goes on; lost, the payment counts as
     reversed."""
     closed = await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name)
-    return (await _disputes(session, [closed]))[0]
+    return await _view(session, closed)
 
 
 @router.get("/v1/disputes", operation_id="list_disputes")
@@ -75,17 +86,18 @@ async def list_disputes(
 ) -> Page[DisputeView]:
     """Disputes about payments, the oldest first."""
     found, following = await disputes_page(session, open_=open_, paging=paging)
-    return Page(items=await _disputes(session, found), next_cursor=following)
+    return page_of(found, await _viewer(session, found), following)
 
 
-async def _disputes(session: AsyncSession, found: Sequence[Dispute]) -> list[DisputeView]:
+async def _view(session: AsyncSession, dispute: Dispute) -> DisputeView:
+    return view_of(dispute, await _viewer(session, [dispute]))
+
+
+async def _viewer(session: AsyncSession, found: Sequence[Dispute]) -> Callable[[Dispute], DisputeView]:
     references = await references_of(session, [one.payment_id for one in found])
-    return [
-        DisputeView.model_validate(
-            {
-                **{name: getattr(one, name) for name in DisputeView.model_fields if hasattr(one, name)},
-                "payment_reference": references[one.payment_id],
-            }
-        )
-        for one in found
-    ]
+    return lambda one: DisputeView.model_validate(
+        {
+            **{name: getattr(one, name) for name in DisputeView.model_fields if hasattr(one, name)},
+            "payment_reference": references[one.payment_id],
+        }
+    )

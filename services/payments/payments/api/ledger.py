@@ -8,8 +8,14 @@ from fastapi import Query
 from payments.api.views import (
     PostingView,
 )
-from payments.queries.books import ledger_page
-from shared.web import Page, Paging, ReadSession, Router
+from payments.queries.books import PostingWithEntries, ledger_page
+from shared.web import (
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    page_of,
+)
 
 router = Router()
 
@@ -22,15 +28,10 @@ async def list_ledger(
 ) -> Page[PostingView]:
     """The books, from the first posting on."""
     found, following = await ledger_page(session, order_id, paging)
-    return Page(
-        items=[
-            PostingView.model_validate(
-                {
-                    **{name: getattr(one.posting, name) for name in PostingView.model_fields if name != "entries"},
-                    "entries": list(one.entries),
-                }
-            )
-            for one in found
-        ],
-        next_cursor=following,
-    )
+    return page_of(found, _posting, following)
+
+
+def _posting(one: PostingWithEntries) -> PostingView:
+    """Of entries that cannot be shown no sum would be right: then all of the posting is left out."""
+    fields = {name: getattr(one.posting, name) for name in PostingView.model_fields if name != "entries"}
+    return PostingView.model_validate({**fields, "entries": list(one.entries)})

@@ -1,6 +1,6 @@
 """Orders: placed, read and cancelled."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from uuid import UUID
 
 from fastapi import Response, status
@@ -50,6 +50,9 @@ from shared.web import (
     Router,
     Session,
     error_responses,
+    page_of,
+    view_of,
+    views_of,
 )
 
 router = Router()
@@ -77,7 +80,7 @@ async def place_order(
     """Order the basket, or a part of it. Its prices then hold until `quote_ends_at`."""
     order = await ordering.place_order(session, caller.own_id, body.course_ids if body else None)
     response.headers["Location"] = f"/v1/orders/{order.order_id}"
-    return (await _orders(session, [order]))[0]
+    return await _view(session, order)
 
 
 @router.fast_path("place_order")
@@ -98,7 +101,7 @@ async def place_order_fast(call: Call) -> Response:
 async def list_orders(session: ReadSession, caller: CallerOf, paging: Paging) -> Page[OrderView]:
     """The caller's orders, the newest first."""
     found, following = await orders.orders_page(session, caller.own_id, paging)
-    return Page(items=await _orders(session, found), next_cursor=following)
+    return page_of(found, await _viewer(session, found), following)
 
 
 @router.get("/v1/orders/{order_id}", operation_id="read_order")
@@ -106,19 +109,22 @@ async def read_order(order_id: UUID, session: ReadSession, caller: CallerOf) -> 
     """One order with its lines and what became of them."""
     order = await fetch(session, Order, order_id)
     caller.must_own(order.learner_id)
-    return (await _orders(session, [order]))[0]
+    return await _view(session, order)
 
 
-async def _orders(session: AsyncSession, found: Sequence[Order]) -> list[OrderView]:
+async def _view(session: AsyncSession, order: Order) -> OrderView:
+    return view_of(order, await _viewer(session, [order]))
+
+
+async def _viewer(session: AsyncSession, found: Sequence[Order]) -> Callable[[Order], OrderView]:
     ids = [order.order_id for order in found]
     lines, returns = await orders.lines_of(session, ids), await refunds_of(session, ids)
     paid = await payments_of_orders(session, ids)
     back = await paid_back_by_line(session, ids)
     ratified = await orders.ratified_among(session, [line for one in lines.values() for line in one])
-    return [
-        _order_view(order, lines[order.order_id], returns[order.order_id], paid[order.order_id], back, ratified)
-        for order in found
-    ]
+    return lambda order: _order_view(
+        order, lines[order.order_id], returns[order.order_id], paid[order.order_id], back, ratified
+    )
 
 
 def _order_view(
@@ -129,10 +135,12 @@ def _order_view(
     back: Mapping[UUID, int],
     ratified: Collection[UUID] = frozenset(),
 ) -> OrderView:
+    refunds, without_refunds = views_of(returns, RefundView.of)
+    payments, without_payments = views_of(paid, OrderPaymentView.of)
     # Of several refunds of a line all but one were cancelled with their payment.
     by_line = {
-        refund.order_line_id: RefundView.of(refund)
-        for refund in sorted(returns, key=lambda one: one.status != RefundStatus.CANCELLED)
+        refund.order_line_id: refund
+        for refund in sorted(refunds, key=lambda one: one.status != RefundStatus.CANCELLED)
         if refund.order_line_id
     }
     policy = policy_of(order.regulations_version)
@@ -161,8 +169,9 @@ def _order_view(
                 )
                 for line in lines
             ],
-            "returned": [RefundView.of(refund) for refund in returns if refund.order_line_id is None],
-            "payments": [OrderPaymentView.of(payment) for payment in paid],
+            "returned": [refund for refund in refunds if refund.order_line_id is None],
+            "payments": payments,
+            "unreadable": without_refunds + without_payments,
         }
     )
 
@@ -176,4 +185,4 @@ def _order_view(
 async def cancel_order(order_id: UUID, session: Session, caller: CallerOf) -> OrderView:
     """Leave an order that is not paid: its pay page is closed, and money that is on its way goes back."""
     caller.must_own((await fetch(session, Order, order_id)).learner_id)
-    return (await _orders(session, [await cancellation.cancel_order(session, order_id)]))[0]
+    return await _view(session, await cancellation.cancel_order(session, order_id))

@@ -12,12 +12,22 @@ from payments.api.views import ReceiptLine, ReceiptView
 from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls, Seller
+from payments.domain.refunds import RefundStatus
 from payments.queries.payments import confirming_payment
-from payments.queries.refunds import lines_paid_by, paid_back_by_line
+from payments.queries.refunds import lines_paid_by, paid_back_by_line, refunds_of
 from payments.tables import Order, OrderLine
 from shared.database import Unknown, fetch
 from shared.money import money_text
-from shared.web import CallerOf, Money, ReadSession, Router, error_responses, error_responses_as_pages, resource
+from shared.web import (
+    CallerOf,
+    Money,
+    ReadSession,
+    Router,
+    error_responses,
+    error_responses_as_pages,
+    resource,
+    view_of,
+)
 from shared.web.pages import CSP, page
 
 router = Router()
@@ -127,12 +137,14 @@ def _shown(amount: Money) -> str:
 
 
 async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> ReceiptView:
-    """Raises OrderNotPaid."""
+    """Raises OrderNotPaid, UnreadableRecord."""
     payment = await confirming_payment(session, order.order_id)
     if payment is None or order.receipt_number is None or order.paid_at is None:
         raise OrderNotPaid("there is a receipt once the order is paid", order_status=order.status)
     lines = await lines_paid_by(session, payment)
     gone_back = await paid_back_by_line(session, [order.order_id])
+    for refund in (await refunds_of(session, [order.order_id]))[order.order_id]:
+        view_of(refund, lambda one: RefundStatus(one.status))  # of one that is not understood it is not known what went
     policy = policy_of(order.regulations_version)
 
     def money(amount_minor: int) -> Money:

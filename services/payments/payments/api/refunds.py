@@ -40,6 +40,7 @@ from shared.web import (
     Router,
     Session,
     error_responses,
+    page_of,
 )
 
 router = Router()
@@ -87,12 +88,11 @@ async def list_refunds(
         Query(description="failed: the provider will not pay, or nothing came of it; a person sends it again"),
     ] = RefundStatus.FAILED,
 ) -> Page[OrderRefundView]:
-    """Refunds in one state, the oldest request first: the failed wait for `retry_refund`."""
+    """Refunds in one state, the oldest request first: the failed wait for `retry_refund`. Among the failed are counted,
+    as `unreadable`, those in a state that this release does not know."""
     found, following = await refunds_page(session, status, paging)
     references = await references_of(session, [one.payment_id for one in found])
-    return Page(
-        items=[OrderRefundView.with_payment(one, references[one.payment_id]) for one in found], next_cursor=following
-    )
+    return page_of(found, lambda one: OrderRefundView.with_payment(one, references[one.payment_id]), following)
 
 
 @router.post(

@@ -14,7 +14,18 @@ from payments.domain.orders import OwnOrder
 from payments.domain.unmatched import UnmatchedPaymentEnded
 from payments.queries.finance import unmatched_page
 from payments.tables import UnmatchedPayment
-from shared.web import CallerOf, Idempotent, Money, Page, Paging, ReadSession, Router, Session, error_responses
+from shared.web import (
+    CallerOf,
+    Idempotent,
+    Money,
+    Page,
+    Paging,
+    ReadSession,
+    Router,
+    Session,
+    error_responses,
+    page_of,
+)
 
 router = Router()
 
@@ -28,7 +39,7 @@ async def list_unmatched_payments(
     """Money the provider reports and we cannot place, the newest first; finance looks at each until it ends by itself
     or is closed."""
     found, following = await unmatched_page(session, open_=open_, paging=paging)
-    return Page(items=[_unmatched(one) for one in found], next_cursor=following)
+    return page_of(found, _unmatched, following)
 
 
 @router.post(

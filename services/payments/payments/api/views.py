@@ -149,6 +149,13 @@ class OrderView(View):
     lines: list[OrderLineView]
     returned: list[RefundView] = Field(description="Money that went back without a line: duplicates, overpayment")
     payments: list[OrderPaymentView] = Field(description="What was paid or tried, the oldest first")
+    unreadable: int = Field(
+        default=0,
+        description="How many more refunds and payments of this order cannot be shown, for this release does not "
+        "understand them or they are damaged; 0 as a rule. Where there are any, what has gone back may be more than "
+        "`status` and `lines` say, and the receipt is refused",
+        examples=[0],
+    )
 
 
 class PayerRequest(RequestModel):

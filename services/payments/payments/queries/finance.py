@@ -1,6 +1,6 @@
 """The lists that finance reads: disputes, unmatched payments, refunds."""
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.refunds import RefundStatus
@@ -11,7 +11,7 @@ from payments.tables import (
     Refund,
     UnmatchedPayment,
 )
-from shared.paging import PageRequest, paginate
+from shared.paging import PageRequest, paginate, paginate_each
 
 
 async def disputes_page(
@@ -57,5 +57,23 @@ async def unmatched_page(
 async def refunds_page(
     session: AsyncSession, status: RefundStatus, paging: PageRequest
 ) -> tuple[list[Refund], str | None]:
-    found = select(Refund).where(Refund.status == status)
-    return await paginate(session, found, paging, by=[Refund.requested_at, Refund.refund_id])
+    """Return a page of refunds in this state, the oldest first; with those that failed all whose state this release
+    does not know, which somebody must see as well."""
+    states: list[str] = [status]
+    if status == RefundStatus.FAILED:
+        known = list(RefundStatus)
+        states += [one for one in (await session.scalars(_REFUND_STATES)).all() if one not in known]
+    found = [select(Refund).where(Refund.status == one) for one in states]
+    return await paginate_each(session, found, paging, by=[Refund.requested_at, Refund.refund_id])
+
+
+_REFUND_STATES = text("""
+    with recursive states as (
+        (select status from refunds order by status limit 1)
+        union all
+        select (select next.status from refunds next where next.status > states.status order by next.status limit 1)
+        from states where status is not null
+    )
+    select status from states where status is not null
+""")
+"""The states that refunds are in, by steps from one to the next in the index, however many refunds there are."""
