@@ -206,6 +206,15 @@ async def list_set_aside(session: AsyncSession) -> Sequence[SetAside]:
     return (await session.scalars(select(SetAside).order_by(SetAside.first_failed_at, SetAside.row_key))).all()
 
 
+async def failures_of(session: AsyncSession, job: str, key: object, *, like: type[Exception]) -> int:
+    """Return how often the job has failed on this row one time after the other, the last time with an error like this;
+    0 where it failed otherwise, or not."""
+    statement = select(SetAside.failures).where(
+        SetAside.job == job, SetAside.row_key == str(key), SetAside.last_error.startswith(like.__name__)
+    )
+    return await session.scalar(statement) or 0
+
+
 async def count_set_aside(session: AsyncSession) -> int:
     """Return how many rows are set aside."""
     return await session.scalar(select(func.count()).select_from(SetAside)) or 0

@@ -29,13 +29,14 @@ from credentials.domain.webhooks import Answer
 from credentials.queries.awards import awards_to_look_at, lapsing_learners
 from credentials.queries.courses import courses_to_note, due_derivations, renamed_subjects
 from credentials.queries.issued import badges_to_sign, due_badges, waiting_badges
-from credentials.queries.people import outdated_people, unconfirmed_people
+from credentials.queries.people import outdated_people, unconfirmed_people, versions_known
 from credentials.queries.reports import unfinished_reports
 from credentials.queries.transfers import overdue_transfers
 from credentials.tables.issued import StatusList
 from shared import orphans, store_owner, stored_files
 from shared.directory import MOST_KEYS, Directory, PersonEntry
 from shared.due_rows import (
+    failures_of,
     for_batches,
     for_each,
     for_each_in_transaction,
@@ -58,28 +59,45 @@ log = logging.getLogger(__name__)
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
 _BATCH = 200
+_STANDS_AFTER = 5  # failures, by growing pauses: half an hour
 _NOTIFIED, _SENT, _COMPARED = "notify_partners", "send_webhooks", "compare_learner"
 _WEBHOOKS_AT_ONCE = 20
 _LONG_WAIT = timedelta(minutes=15)
 
 
-async def _read_some(work: Work, learner_ids: Sequence[UUID]) -> None:
+class OlderThanKnown(Exception):
+    """Enrolment's directory has an older version of people than it had, or announced."""
+
+
+async def _read_some(work: Work, job: str, learner_ids: Sequence[UUID]) -> None:
+    """Raises OlderThanKnown: these people are set aside, and asked about after longer and longer pauses. What stands
+    then is believed."""
+    older: list[str] = []
+    async with work.database.reads() as session:  # what is announced while enrolment is asked need not be in its answer
+        known = await versions_known(session, learner_ids)
     for entry in await work.resource(Directory).read(PersonEntry, learner_ids):
         async with work.database.transaction() as session:  # one learner's lock at a time, as lapse_claims
-            await people.store_person(session, entry)
+            stands = await failures_of(session, job, entry.learner_id, like=OlderThanKnown) >= _STANDS_AFTER
+            is_done = await people.store_person(session, entry, stands=stands)
+        name_version, contact_version = known[entry.learner_id]
+        if not is_done and (entry.name_version < name_version or entry.contact_version < contact_version):
+            older.append(str(entry.learner_id))
+    if older:
+        raise OlderThanKnown(", ".join(older))
 
 
 @jobs.every(2)
 async def read_people(work: Work) -> None:
     """Read names and addresses that changed from enrolment's directory. No transaction is open while enrolment is
     asked."""
-    await for_batches(work, "read_people", outdated_people(), partial(_read_some, work), batch=MOST_KEYS)
+    await for_batches(work, "read_people", outdated_people(), partial(_read_some, work, "read_people"), batch=MOST_KEYS)
 
 
 @jobs.every(60)
 async def read_confirmations(work: Work) -> None:
     """Read whether an address is confirmed, where that was not known when it was read."""
-    await for_batches(work, "read_confirmations", unconfirmed_people(), partial(_read_some, work), batch=MOST_KEYS)
+    read = partial(_read_some, work, "read_confirmations")
+    await for_batches(work, "read_confirmations", unconfirmed_people(), read, batch=MOST_KEYS)
 
 
 @jobs.every(1)

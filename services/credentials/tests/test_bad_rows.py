@@ -60,7 +60,7 @@ async def two_learners(session, count=4):
 async def test_a_person_who_cannot_be_stored(service, session, clock, monkeypatch) -> None:
     bad, good = await two_learners(session, 1)
     real = people.store_person
-    monkeypatch.setattr(people, "store_person", failing(real, lambda entry: entry.learner_id == bad))
+    monkeypatch.setattr(people, "store_person", failing(real, lambda entry, **_: entry.learner_id == bad))
     await jobs.read_people(work_of(service))
     assert (await session.scalars(select(Person.learner_id))).all() == [good]
     assert await aside(session) == [("read_people", str(bad))]

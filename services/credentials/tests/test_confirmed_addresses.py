@@ -95,6 +95,7 @@ async def test_the_confirmation_may_overtake_the_registration(service, session, 
     register = LocalDirectory(entry(learner, 1, is_confirmed=False))  # an answer from before
     await jobs.read_people(work_of(service, register))
     register.write(entry(learner, 2, is_confirmed=True))
+    clock.advance(minutes=1)
     await jobs.read_people(work_of(service, register))
     assert await session.scalar(select(confirmed_email())) == ADDRESS
     await consume(session, course("DS01", DS), credit(learner, "DS01", DS))

@@ -108,6 +108,86 @@ async def test_an_answer_older_than_what_is_held_changes_nothing(service, sessio
     assert (await held(session, learner)).legal_name == "Ada King"
 
 
+LARGEST = 2**31 - 1
+FEW = 12
+"""Times that somebody is asked about before what the directory says is believed: in a batch, then alone."""
+
+
+async def ask_for_an_hour(service, session, clock, register):
+    """Run the job each minute; return how often the directory was asked."""
+    before = len(register.asked)
+    for _ in range(60):
+        await read_people(work_of(service, register))
+        clock.advance(minutes=1)
+    return len(register.asked) - before
+
+
+async def aside(session):
+    return list(await session.scalars(select(SetAside.row_key).where(SetAside.job == "read_people")))
+
+
+@pytest.mark.parametrize("which", ["name_version", "contact_version"])
+async def test_a_version_that_enrolment_never_had_is_believed_no_longer_than_it_answers_so(
+    service, session, clock, which
+):
+    learner, other = new_id(), new_id()
+    register = Asked(person(learner, **{which: LARGEST}), person(other))
+    await consume(session, registered(learner), registered(other))
+    await read_people(work_of(service, register))
+    register.write(person(learner, family_name="King", contact_email="ada@king.example", **{which: 2}))
+    await consume(session, renamed(learner) if which == "name_version" else moved(learner))
+    await read_people(work_of(service, register))
+    assert await aside(session) == [str(learner)]  # where a person sees it
+    assert (await held(session, learner)).legal_name == "Ada Lovelace"
+    assert await ask_for_an_hour(service, session, clock, register) <= FEW
+    row = await held(session, learner)
+    assert (row.legal_name, row.email, getattr(row, which)) == ("Ada King", "ada@king.example", 2)
+    assert await aside(session) == []
+    assert await ask_for_an_hour(service, session, clock, register) == 0
+
+
+async def test_a_version_that_was_announced_and_never_was_is_not_asked_for_for_ever(service, session, clock):
+    learner = new_id()
+    register = Asked(person(learner, name_version=2, family_name="King"))
+    await consume(session, registered(learner), renamed(learner, LARGEST))
+    assert await ask_for_an_hour(service, session, clock, register) <= FEW
+    assert (await held(session, learner)).legal_name == "Ada King"
+    assert await ask_for_an_hour(service, session, clock, register) == 0
+    register.write(person(learner, name_version=3, family_name="Smith"))
+    await consume(session, renamed(learner, 3))
+    await read_people(work_of(service, register))
+    assert (await held(session, learner)).legal_name == "Ada Smith"
+
+
+async def test_a_version_that_is_given_out_again_is_read_again(service, session, clock):
+    """Enrolment was set back to an earlier moment, and the learner's name was changed anew."""
+    learner = new_id()
+    register = Asked(person(learner, name_version=3, family_name="King"))
+    await consume(session, registered(learner), renamed(learner, 3))
+    await read_people(work_of(service, register))
+    for version, name in ((3, "Smith"), (2, "Jones")):
+        register.write(person(learner, name_version=version, family_name=name))
+        await consume(session, renamed(learner, version))
+        await ask_for_an_hour(service, session, clock, register)
+        row = await held(session, learner)
+        assert (row.legal_name, row.name_version) == (f"Ada {name}", version)
+
+
+async def test_an_answer_that_another_overtook_sets_nobody_aside(service, session, clock):
+    learner = new_id()
+    newer = LocalDirectory(person(learner, name_version=2, family_name="King"))
+
+    class Slow(LocalDirectory):
+        async def read(self, kind, keys):
+            await read_people(work_of(service, newer))
+            return await super().read(kind, keys)
+
+    await consume(session, registered(learner), renamed(learner, 2))
+    await read_people(work_of(service, Slow(person(learner))))
+    assert (await held(session, learner)).legal_name == "Ada King"
+    assert await aside(session) == []
+
+
 async def test_the_anonymised_are_forgotten_and_not_asked_for_again(service, session, clock):
     learner = new_id()
     register = Asked(person(learner))

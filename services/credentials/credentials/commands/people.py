@@ -21,17 +21,23 @@ from shared.messaging import RetryLater
 async def note_versions(
     session: AsyncSession, learner_id: UUID, *, name_version: int = 1, contact_version: int = 1
 ) -> None:
-    """Note which versions of a learner's name and address are in use; a job reads them. Raises RetryLater for an
-    unknown learner."""
+    """Note that a learner's name or address was changed, and to which version; a job reads them.
+
+    It reads them whatever the version: enrolment, set back to an earlier moment, counts on from there, and gives the
+    same versions out again. Raises RetryLater for an unknown learner.
+    """
     learner = await _learner(session, learner_id)
-    if name_version > learner.name_version or contact_version > learner.contact_version:
-        learner.name_version = max(learner.name_version, name_version)
-        learner.contact_version = max(learner.contact_version, contact_version)
-        learner.unread = True
+    learner.name_version = max(learner.name_version, name_version)
+    learner.contact_version = max(learner.contact_version, contact_version)
+    learner.unread = True
 
 
-async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
-    """Store what the directory says of a learner. An answer older than what is stored changes nothing.
+async def store_person(session: AsyncSession, entry: PersonEntry, *, stands: bool = False) -> bool:
+    """Store what the directory says of a learner, and return whether nothing more has to be asked about them.
+
+    An answer older than what is stored changes nothing, and after one that is older than what was announced enrolment
+    has to be asked again: another answer may have overtaken it. `stands`: it was the same each time for long. So it is
+    how things are, as after enrolment was set back to an earlier moment, or a version was none that it ever had.
 
     Once documents are made out to a learner, their name changes only to one that a registrar decided on: the name on
     the documents is kept, since the copy of the directory may be read again from nothing. Badges are made out to a
@@ -40,10 +46,12 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     await advisory_lock(session, "learner", entry.learner_id)
     learner = await fetch(session, Learner, entry.learner_id, lock=True)
     if learner.anonymised_at is not None:  # since the directory answered
-        return
-    held = await session.get(Person, entry.learner_id)
-    if held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
-        return
+        return True
+    held = await session.get(Person, entry.learner_id, populate_existing=True)
+    if stands:
+        learner.name_version, learner.contact_version = entry.name_version, entry.contact_version
+    elif held is not None and (held.name_version > entry.name_version or held.contact_version > entry.contact_version):
+        return not learner.unread and held.confirmation_version == held.contact_version
     learner.unread = entry.name_version < learner.name_version or entry.contact_version < learner.contact_version
     name = entry.certificate_name or " ".join(filter(None, (entry.given_name, entry.family_name)))
     if not entry.name_decided:
@@ -58,12 +66,15 @@ async def store_person(session: AsyncSession, entry: PersonEntry) -> None:
     }
     if entry.contact_confirmed is not None:
         values |= {"email_confirmed": entry.contact_confirmed, "confirmation_version": entry.contact_version}
+    elif stands:
+        values |= {"confirmation_version": None}
     statement = insert(Person).values(learner_id=entry.learner_id, **values)
     await session.execute(statement.on_conflict_do_update(index_elements=[Person.learner_id], set_=values))
     if entry.contact_confirmed:
         await issuing.make_badges_out_to(session, entry.learner_id, entry.contact_email)
     if held is None or held.legal_name != name:
         await documents.issue_to(session, entry.learner_id)
+    return not learner.unread
 
 
 async def erase_person(session: AsyncSession, learner_id: UUID, at: datetime) -> None:

@@ -1,8 +1,9 @@
 """The copy of the directory: whose entry is out of date, and whose address is confirmed."""
 
+from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, case, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.tables.people import Learner, Person
@@ -14,6 +15,21 @@ def outdated_people() -> Select[UUID]:
     return (
         select(learner.learner_id).where(learner.unread, learner.anonymised_at.is_(None)).order_by(learner.learner_id)
     )
+
+
+async def versions_known(session: AsyncSession, learner_ids: Collection[UUID]) -> dict[UUID, tuple[int, int]]:
+    """Return the latest version of each learner's name and address that was announced or is stored here."""
+    learner, person = Learner, Person
+    rows = await session.execute(
+        select(
+            learner.learner_id,
+            func.greatest(learner.name_version, person.name_version),
+            func.greatest(learner.contact_version, person.contact_version),
+        )
+        .outerjoin(person, person.learner_id == learner.learner_id)
+        .where(learner.learner_id.in_(learner_ids))
+    )
+    return {learner_id: (name, contact) for learner_id, name, contact in rows}
 
 
 def unconfirmed_people() -> Select[UUID]:
