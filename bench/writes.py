@@ -123,13 +123,13 @@ class Writes:
         assert isinstance(notifier, OutboxNotifier)
         notifier.relay = Busy()
         async with listening(self.store):
-            telling = asyncio.create_task(notifier.run())
+            notifying = asyncio.create_task(notifier.run())
             try:
                 return await self.fast()
             finally:
                 notifier.relay = None
-                telling.cancel()
-                await asyncio.gather(telling, return_exceptions=True)
+                notifying.cancel()
+                await asyncio.gather(notifying, return_exceptions=True)
 
 
 class Busy:

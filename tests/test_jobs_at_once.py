@@ -22,7 +22,7 @@ PATIENCE_SECONDS: Final = 3000.0
 READ_ONLY: Final = {"credentials.watch_waiting_badges"}
 """They measure, and write nothing."""
 DIFFERING: Final = {"credentials.signatures": "each signature that was made is recorded, though another's was stored"}
-"""Tables that may tell of two where two were at it, and why."""
+"""Tables that may show two where two were at it, and why."""
 
 
 IN_BATCHES: Final = {

@@ -55,7 +55,7 @@ def cited_cases() -> set[str]:
 def test_the_cases_of_the_rules_are_those_that_tests_cite():
     in_the_rules = set(re.findall(r"^\| ([A-Z]\d+) \|", RULES, re.MULTILINE))
     assert in_the_rules - cited_cases() == set(), "no test holds these"
-    assert cited_cases() - in_the_rules == set(), "docs/rules.md does not tell these"
+    assert cited_cases() - in_the_rules == set(), "docs/rules.md does not state these"
 
 
 @pytest.mark.parametrize("cited", ["A13", "R5"])

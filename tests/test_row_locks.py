@@ -73,7 +73,7 @@ _ORDERED: Final = re.compile(r"\border\s+by\b", re.IGNORECASE)
 
 
 def unordered_locks(source: str) -> Iterator[tuple[str, int]]:
-    """The function and line of each lock upon whatever rows a condition finds that waits for others and tells no order
+    """The function and line of each lock upon whatever rows a condition finds that waits for others and states no order
     of its own. Rows that are got by their key are one."""
     yield from _unordered_in(syntax_tree(source), "", ordered=False)
 

@@ -106,7 +106,7 @@ def parse_command(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     granting.add_argument("account_id", type=UUID, help="its owner sees it at GET /v1/accounts/me")
     granting.add_argument("--role", action="append", required=True, choices=rules.ROLES, dest="roles")
     taking = commands.add_parser("take-roles", help="take roles from an account and end its sessions")
-    taking.add_argument("account_id", type=UUID, help="as GET /v1/accounts tells it")
+    taking.add_argument("account_id", type=UUID, help="as GET /v1/accounts gives it")
     taking.add_argument("--role", action="append", required=True, choices=rules.ROLES, dest="roles")
     setting = commands.add_parser("set-password", help="give an account another password and end its sessions")
     setting.add_argument("email")

@@ -139,7 +139,7 @@ class Partner(Base):
 
 
 class PartnerSecret(Base):
-    """A client secret, of which only the hash is kept; by `prefix` a person tells it from another."""
+    """A client secret, of which only the hash is kept; by `prefix` a person recognises it."""
 
     __tablename__ = "partner_secrets"
     __table_args__ = (Index(None, "client_id"),)

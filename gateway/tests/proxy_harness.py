@@ -274,7 +274,7 @@ async def front_door(
         )
     )
     serving = asyncio.create_task(server.serve())
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells it in no other way
+    while not server.started:  # noqa: ASYNC110 - uvicorn shows it in no other way
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:

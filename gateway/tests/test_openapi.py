@@ -36,7 +36,7 @@ def test_the_merged_document_is_the_union_of_the_services():
 
 def test_what_a_service_posts_to_others_is_documented():
     documented = document("/v1/courses", operation_id="list_courses")
-    message = {"post": {"operationId": "tell", "responses": {"200": {"description": "Taken"}}}}
+    message = {"post": {"operationId": "notify", "responses": {"200": {"description": "Taken"}}}}
     whole = merged(
         document("/v1/accounts", operation_id="read_account"), {"catalogue": {**documented, "webhooks": {"m": message}}}
     )
@@ -233,7 +233,7 @@ async def test_the_gateways_own_part_validates_and_has_examples(service, session
     assert shown == set(operations(service.process.api))
 
 
-def test_every_operation_of_the_gateway_is_routed(service):
+async def test_every_operation_of_the_gateway_is_routed(service):
     routes = load()
     for method, path in operations(service.process.api).values():
         assert routes.find(method, path.encode()).service == OWN

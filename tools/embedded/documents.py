@@ -59,7 +59,7 @@ def asyncapi() -> dict[str, Any]:  # Any: JSON
         "required": ["specversion", "id", "source", "type", "subject", "time", "data"],
         "properties": {
             "specversion": {"const": "1.0"},
-            "id": {"type": "string", "format": "uuid", "description": "With `source`, tells duplicates"},
+            "id": {"type": "string", "format": "uuid", "description": "With `source`, shows duplicates"},
             "source": {"type": "string", "examples": ["/services/payments"]},
             "type": {"type": "string"},
             "subject": {"type": "string", "description": "The aggregate's id"},

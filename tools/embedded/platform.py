@@ -131,8 +131,8 @@ async def up(
         await windows.open_one(processes["assessment"].database)
         keeping = asyncio.create_task(windows.keep_one_open(processes["assessment"].database))
         stack.callback(keeping.cancel)
-        telling = asyncio.create_task(print_strangers(processes))
-        stack.callback(telling.cancel)
+        printing = asyncio.create_task(print_strangers(processes))
+        stack.callback(printing.cancel)
         yield deployment, accounts, listeners
 
 

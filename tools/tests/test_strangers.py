@@ -16,7 +16,7 @@ async def test_a_store_of_another_installation_and_a_database_that_lacks_history
     deployment = nowhere()
     processes = {name: Process(build(name, deployment), bus=InProcessBus()) for name in ("assessment", "catalogue")}
     storage = processes["assessment"].service.resources[ObjectStorage]
-    telling = asyncio.create_task(strangers.print_strangers(processes))
+    printing = asyncio.create_task(strangers.print_strangers(processes))
 
     async def said() -> list[str]:
         await asyncio.sleep(0.1)
@@ -41,9 +41,9 @@ async def test_a_store_of_another_installation_and_a_database_that_lacks_history
     assert await said() == ["What the database of catalogue lacks was accepted."]
     storage.stranger = None
     assert await said() == ["Uploads to assessment are taken again."]
-    telling.cancel()
-    await asyncio.wait({telling})
-    assert telling.cancelled()
+    printing.cancel()
+    await asyncio.wait({printing})
+    assert printing.cancelled()
     for process in processes.values():
         await process.http.aclose()
         await process.database.dispose()

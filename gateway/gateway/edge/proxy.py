@@ -47,7 +47,7 @@ _ASKED: Final = b"access-control-request-method: "
 _BEARER: Final = b"bearer "
 _SAFE: Final = frozenset({"GET", "HEAD"})
 _CALLER_LEFT: Final = 499  # what the log shows where nobody waited for an answer
-_random = random.Random()  # noqa: S311 - ids tell requests apart; they protect nothing
+_random = random.Random()  # noqa: S311 - ids distinguish requests; they protect nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway.edge.responses import Header
 from shared.telemetry import REQUEST_ID, TRACEPARENT
 
 Scope = MutableMapping[str, Any]  # ASGI's own type
-_random = random.Random()  # noqa: S311 - ids tell requests apart; they protect nothing
+_random = random.Random()  # noqa: S311 - ids distinguish requests; they protect nothing
 
 
 class RequestContext:

@@ -145,7 +145,7 @@ def _escaped(nquads: list[str]) -> list[str]:
 
 
 class _Bounded(URDNA2015):
-    """Canonicalises, but refuses documents with many like unnamed parts: telling those apart takes factorial time."""
+    """Canonicalises, but refuses documents with many like unnamed parts: distinguishing those takes factorial time."""
 
     def __init__(self, hash_: Hash = sha256) -> None:
         super().__init__()

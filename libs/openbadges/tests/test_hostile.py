@@ -149,7 +149,7 @@ async def test_drawings_made_to_harm(picture, refusal) -> None:
 
 
 def poison(count: int) -> dict:
-    """Unnamed parts that all look alike and all know each other: telling them apart takes factorial time."""
+    """Unnamed parts that all look alike and all know each other: distinguishing them takes factorial time."""
     document = badge()
     document["evidence"] = [
         {"id": f"_:e{one}", "type": ["Evidence"], "name": "x", "genre": "y"} for one in range(count)

@@ -58,7 +58,7 @@ class PersonEntry(DirectoryEntry):
     """A registrar decided on evidence that this is the name. Documents that bear another one change to no other."""
     contact_email: str
     contact_confirmed: bool | None = None
-    """Whether a code sent to that address came back. None: the owner's release does not tell yet."""
+    """Whether a code sent to that address came back. None: the owner's release does not say yet."""
 
     @property
     def key(self) -> UUID:

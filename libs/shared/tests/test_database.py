@@ -236,7 +236,7 @@ async def test_a_replica_opens_no_more_connections_than_it_says(api: Process, pa
     watch = asyncio.create_task(count())
     relay = asyncio.create_task(Relay("payments", database, Sink()).run())
     api.notifier.notify()
-    telling = asyncio.create_task(api.notifier.run())
+    notifying = asyncio.create_task(api.notifier.run())
     await asyncio.gather(
         *(use(database.web) for _ in range(settings.pool_size)),
         *(use(database.messaging) for _ in range(30)),
@@ -244,9 +244,9 @@ async def test_a_replica_opens_no_more_connections_than_it_says(api: Process, pa
     )
     counting = False
     await watch
-    for task in (relay, telling):
+    for task in (relay, notifying):
         task.cancel()
-    await asyncio.wait([relay, telling])
+    await asyncio.wait([relay, notifying])
     assert most == api.connections == settings.pool_size + settings.messaging_pool_size + 2
 
 

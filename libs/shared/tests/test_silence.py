@@ -1,4 +1,4 @@
-"""Connections to the database that stay open and carry nothing any more: no wait without an end, no gauge that tells
+"""Connections to the database that stay open and carry nothing any more: no wait without an end, no gauge that shows
 what was not measured, no process that cannot be stopped; and every loop is watched."""
 
 import asyncio

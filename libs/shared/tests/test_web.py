@@ -1,4 +1,4 @@
-"""The HTTP door: one transaction a request, failures that are problem documents, a document that tells all."""
+"""The HTTP door: one transaction a request, failures that are problem documents, a document that lists all."""
 
 import asyncio
 import logging

@@ -71,12 +71,12 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
             await inbox.receive(session, event)
 
     def ended(kind, name, **more):
-        def tell(one):
+        def handle(one):
             of = one.enrolments[name]
             ids = {"enrolment_id": of.enrolment_id, "learner_id": of.learner_id}
             return consume(kind(**ids, **more, reason_code="refunded", sequence=2))
 
-        return tell
+        return handle
 
     def chair(path, **body):
         return lambda one: driver.chair.post(path.format(**vars(one)), json=body)
@@ -88,12 +88,12 @@ async def test_no_two_commands_on_one_learners_work_harm_each_other(live, superu
         return driver.mark(one.marked, 48, driver.chair, stage="moderation")
 
     def cancel(name):
-        def tell(one):
+        def handle(one):
             return ended(
                 EnrolmentCancelled, name, course_id=one.enrolments[name].course_id, cancelled_at=driver.clock()
             )(one)
 
-        return tell
+        return handle
 
     def accuse(one):
         accusation = {"submission_id": one.released, "reason_code": "plagiarism"}

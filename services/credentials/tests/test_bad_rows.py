@@ -129,10 +129,10 @@ async def test_a_status_list_with_a_place_outside_it(service, session, clock, mo
 async def test_a_position_in_the_log_that_is_none_stops_no_partners_news(live, clock, monkeypatch) -> None:
     database, work, notified = live.process.database, work_of(live), []
 
-    async def tell(session, event_id, event):
+    async def notify(session, event_id, event):
         notified.append(event)
 
-    monkeypatch.setattr(webhooks, "notify_partners", tell)
+    monkeypatch.setattr(webhooks, "notify_partners", notify)
     async with database.transaction() as session:
         await webhooks.move_on(session, "written by hand")
         await know(session, P)
@@ -366,13 +366,13 @@ async def test_an_event_of_which_partners_cannot_be_notified(live, clock, monkey
     await jobs.sign_badges(work)
     notified, real, broken = [], webhooks.notify_partners, True
 
-    async def tell(session, event_id, event):
+    async def notify(session, event_id, event):
         if event.learner_id == learners[0] and broken:
             await session.execute(text("select 1 / 0"))
         notified.append(event.learner_id)
         await real(session, event_id, event)
 
-    monkeypatch.setattr(webhooks, "notify_partners", tell)
+    monkeypatch.setattr(webhooks, "notify_partners", notify)
     for _ in range(50):  # an event is sent once no earlier commit can be under way
         await jobs.notify_partners(work)
         if notified:

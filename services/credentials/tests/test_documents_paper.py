@@ -113,7 +113,7 @@ def said_of_glyphs(reader: PdfReader) -> set[str]:
 
 @pytest.mark.parametrize("script", ["Arabic", "Persian", "Pashto", "Uyghur", "Kurdish", "Sindhi"])
 async def test_each_letter_of_an_arabic_name_is_read_once(paper: Paper, script: str) -> None:
-    """To whoever copies it or has it read aloud: in fonts that build letters of several glyphs, each glyph tells the letter."""
+    """To whoever copies it or has it read aloud: in fonts that build letters of several glyphs, each glyph stands for its letter."""
     reader = PdfReader(io.BytesIO(await paper.pdf(view_model(DocumentKind.PARCHMENT, NAMES[script]), AT)))
     assert said_of_glyphs(reader) == set()
     read = Counter(letter for letter in reader.pages[0].extract_text() if "\u0600" <= letter <= "\u06ff")

@@ -222,14 +222,14 @@ async def test_a_revoked_credit_revokes_its_badge_and_puts_the_award_under_revie
 async def test_a_pass_amended_to_a_fail_is_no_longer_pending(service, session, clock) -> None:
     for order in ((passed, failed), (failed, passed)):
         learner = new_id()
-        await consume(session, *(tell(learner, "DS01") for tell in order))
+        await consume(session, *(event_of(learner, "DS01") for event_of in order))
         assert await pending_of(session, learner) == []
 
 
 async def test_a_voided_submission_leaves_nothing_pending(service, session, clock) -> None:
     for order in ((passed, voided), (voided, passed)):
         learner = new_id()
-        await consume(session, *(tell(learner, "DS01") for tell in order))
+        await consume(session, *(event_of(learner, "DS01") for event_of in order))
         assert await pending_of(session, learner) == []
 
 

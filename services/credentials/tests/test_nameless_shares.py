@@ -1,4 +1,4 @@
-"""A share without the name leads to nothing that tells whose it is: not to a badge, and to no number of a paper."""
+"""A share without the name leads to nothing that says whose it is: not to a badge, and to no number of a paper."""
 
 import re
 from uuid import UUID

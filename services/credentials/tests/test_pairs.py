@@ -44,17 +44,17 @@ class Case:
 
 
 @pytest.fixture
-def tell(live):
-    async def tell(*events) -> None:
+def handle(live):
+    async def handle(*events) -> None:
         async with live.process.database.transaction() as session:
             await consume(session, *events)
 
-    return tell
+    return handle
 
 
 @pytest.fixture
-async def prepare(live, tell):
-    await tell(
+async def prepare(live, handle):
+    await handle(
         *(course(f"{prefix}{n:02}", subject) for prefix, subject in (("DS", DS), ("MG", MG)) for n in range(1, 5)),
     )
 
@@ -101,7 +101,7 @@ async def prepare(live, tell):
     return make
 
 
-async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, prepare, tell):
+async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, prepare, handle):
     office = live.client("registrar", id=new_id())
 
     def post(path, json=None):
@@ -115,7 +115,7 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, p
         return lambda one: one.partner.post(path.format(**vars(one)), json=json)
 
     def handles(make):
-        return lambda one: tell(make(one.learner_id))
+        return lambda one: handle(make(one.learner_id))
 
     def grant(one):
         return one.own.post("/v1/shares", json=body(one.learner_id, "DS02", client_id=one.client_id))
@@ -154,7 +154,7 @@ async def test_no_two_commands_on_one_learner_harm_each_other(live, superuser, p
         "request transfer": request_transfer,
         "decide transfer": decide_transfer,
         "withdraw transfer": own("/v1/transfers/{transfer}/withdrawal"),
-        "close partner": lambda one: tell(PartnerClosed(client_id=one.client_id, closed_at=live.clock())),
+        "close partner": lambda one: handle(PartnerClosed(client_id=one.client_id, closed_at=live.clock())),
         "erase": handles(lambda who: LearnerAnonymised(learner_id=who, anonymised_at=live.clock())),
     }
     assert await Pairs(live, Base, superuser, await prepare(), commands).faults() == []

@@ -31,7 +31,7 @@ from .reviews import reinstated
 from .shares import P, know
 
 
-async def tell_all(session) -> list:
+async def record_all(session) -> list:
     """Learners of every kind: plain, pinned, repeated, revoked, renamed, with awards, with credit from elsewhere."""
     learners = [new_id() for _ in range(7)]
     plain, pinned, repeated, lost, awarded, mixed, recognised = learners
@@ -60,7 +60,7 @@ async def tell_all(session) -> list:
 
 async def test_what_is_kept_is_what_the_facts_give(live) -> None:
     async with live.process.database.transaction() as session:
-        await tell_all(session)
+        await record_all(session)
     await let_time_work(live)
     assert await found(live) == []
 
@@ -68,7 +68,7 @@ async def test_what_is_kept_is_what_the_facts_give(live) -> None:
 async def test_what_differs_is_named_and_applied_with_a_name_to_it(live, capsys) -> None:
     database = live.process.database
     async with database.transaction() as session:
-        plain, *_ = await tell_all(session)
+        plain, *_ = await record_all(session)
     await let_time_work(live)
     async with database.transaction() as session:
         falsified = {"pgcert": ["PGCert in Alchemy"], "pgdip": [], "masters": []}
@@ -96,7 +96,7 @@ async def test_a_learner_of_unknown_regulations_is_named_and_the_others_are_deri
     """Pinned by a newer release, which was rolled back since."""
     database = live.process.database
     async with database.transaction() as session:
-        plain, pinned, *_ = await tell_all(session)
+        plain, pinned, *_ = await record_all(session)
     await let_time_work(live)
     async with database.transaction() as session:
         falsified = {"pgcert": [], "pgdip": [], "masters": []}

@@ -1,4 +1,4 @@
-"""Learner records can be revoked: each has a place of its own, whose bit is set when it no longer tells how things are."""
+"""Learner records can be revoked: each has a place of its own, whose bit is set when it no longer shows how things are."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Several processes of this service on one database: a page kept by one tells of what another wrote."""
+"""Several processes of this service on one database: a page kept by one reports what another wrote."""
 
 from typing import cast
 from uuid import UUID

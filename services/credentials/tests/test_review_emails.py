@@ -54,7 +54,7 @@ async def test_a_claim_that_lost_credit_is_held_and_emailed_and_refused_in_true_
     async with service.client("learner", id=learner) as own, service.client("registrar") as office:
         claim = (await own.post("/v1/award-claims", json=CLAIM)).json()["award_id"]
         await consume(session, lost_today(learner, "DS04", clock))
-        await consume(session, credit(learner, "DS05", DS))  # whatever comes after tells nothing again
+        await consume(session, credit(learner, "DS05", DS))  # whatever comes after announces nothing again
         await let_time_work(service)
         (held,) = await emails_about(session, "claim_held")
         assert (await office.get("/v1/award-reviews")).json()["items"] == []
@@ -76,7 +76,9 @@ async def test_a_revocation_is_emailed_once_whichever_comes_first(service, sessi
     await introduce(session, learner)
     facts = [credit(learner, "DS01", DS), lost_today(learner, "DS01", clock)]
     await consume(session, course("DS01", DS), *(facts if first == "credit" else reversed(facts)))
-    await consume(session, credit(learner, "DS02", DS))  # whatever comes after derives anew, and tells nothing again
+    await consume(
+        session, credit(learner, "DS02", DS)
+    )  # whatever comes after derives anew, and announces nothing again
     await let_time_work(service)
     await let_time_work(service)
     (email,) = await emails_about(session, "credit_revoked")

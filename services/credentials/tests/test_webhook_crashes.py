@@ -1,4 +1,4 @@
-"""Killed while it tells partners: started again, it tells each of everything, under the ids it used before."""
+"""Killed while it notifies partners: started again, it notifies each of everything, under the ids it used before."""
 
 import asyncio
 import multiprocessing

@@ -127,7 +127,7 @@ async def test_only_a_consent_for_the_award_brings_news_of_it(service, session, 
 async def test_a_failed_delivery_is_tried_for_days_and_then_the_address_is_disabled(
     service, session, clock, learner, partner
 ) -> None:
-    """T5's second half: the same id at every try, for more than 24 hours; then event, e-mail and partner API tell."""
+    """T5's second half: the same id at every try, for more than 24 hours; then event, e-mail and partner API report it."""
     endpoint = await register(service, partner.url)
     granted = await handed_over(service, learner, "DS01")
     partner.status, partner.body = 503, b"x" * 5000

@@ -70,11 +70,11 @@ def prepare(live, new_driver):
 
 @pytest.fixture
 def consume(live):
-    async def tell(event) -> None:
+    async def handle(event) -> None:
         async with live.process.database.transaction() as session:
             await inbox.receive(session, event)
 
-    return tell
+    return handle
 
 
 def rename(one):

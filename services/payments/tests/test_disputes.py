@@ -55,7 +55,7 @@ async def test_a_lost_dispute_takes_the_money_and_the_books_balance(driver):
         )
     )
     assert rows.all() == []
-    # The provider tells of no chargeback: asked, it says what it said before, and nothing comes back by that.
+    # The provider reports no chargeback: asked, it says what it said before, and nothing comes back by that.
     driver.clock.advance(days=2)
     await driver.run(ask_about_payments)
     assert await driver.announced(PaymentRestored) == []

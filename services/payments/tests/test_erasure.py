@@ -1,4 +1,4 @@
-"""What is left of somebody who is anonymised: orders, refunds and the books, and nothing that tells who it was."""
+"""What is left of somebody who is anonymised: orders, refunds and the books, and nothing that says who it was."""
 
 import asyncio
 

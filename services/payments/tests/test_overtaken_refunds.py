@@ -39,7 +39,7 @@ async def retry(driver, order, line=0):
 
 
 def overtaken(driver, monkeypatch, method, *statuses):
-    """Let the provider go on, and tell of it, while this answer of its is under way."""
+    """Let the provider go on, and report that, while this answer of its is under way."""
     ask = getattr(driver.provider, method)
 
     async def slowly(*arguments):

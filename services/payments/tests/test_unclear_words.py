@@ -57,7 +57,7 @@ def without_references(driver, monkeypatch, public_urls, kind="refund_id"):
     """The provider leaves our reference null in these places: its answer to the creation, its other answers, its
     callbacks."""
     creating = []
-    public, tell, create = provider_api.public, driver.sandbox._tell, driver.sandbox.create_refund
+    public, call_back, create = provider_api.public, driver.sandbox._call_back, driver.sandbox.create_refund
 
     def shown(record):
         null = kind in record and ("answer" if creating else "list") in public_urls
@@ -71,11 +71,11 @@ def without_references(driver, monkeypatch, public_urls, kind="refund_id"):
 
     def announced(url, event_type, resource, at, data):
         null = "callbacks" in public_urls and kind in data
-        return tell(url, event_type, resource, at, {**data, **({"external_reference": None} if null else {})})
+        return call_back(url, event_type, resource, at, {**data, **({"external_reference": None} if null else {})})
 
     monkeypatch.setattr(provider_api, "public", shown)
     monkeypatch.setattr(driver.sandbox, "create_refund", created)
-    monkeypatch.setattr(driver.sandbox, "_tell", announced)
+    monkeypatch.setattr(driver.sandbox, "_call_back", announced)
 
 
 def first_creation_times_out(driver, monkeypatch):
@@ -254,17 +254,17 @@ async def test_nor_does_the_first_word_of_a_payment_that_is_dated_in_the_future(
     reference = (await driver.pay(await driver.open_session(order)))["payment_id"]
     driver.sandbox.payment(reference)["plan"] = []
 
-    async def tell(status, year):
+    async def call_back(status, year):
         driver.sandbox.set_status(driver.sandbox.payment(reference), status)
         body = json.loads(list(driver.sandbox.books.all("delivery"))[-1]["body"])
         body["event_date"] = body["event_date"].replace(body["event_date"][:4], str(year))
         return (await driver.callback(json.dumps(body).encode())).json()["outcome"]
 
-    assert await tell("processed", driver.clock().year + 1) == "applied"
-    assert await tell("cancelled", driver.clock().year + 1) == "asking"
+    assert await call_back("processed", driver.clock().year + 1) == "applied"
+    assert await call_back("cancelled", driver.clock().year + 1) == "asking"
     assert (await driver.read(order))["status"] == "paid"
     driver.clock.advance(minutes=11)
-    assert await tell("guaranteed", driver.clock().year) == "applied"
+    assert await call_back("guaranteed", driver.clock().year) == "applied"
 
 
 async def test_a_refund_callback_that_cannot_be_read_has_the_provider_asked_about_the_refund(driver):

@@ -154,7 +154,7 @@ class Sandbox:
         self.books.put("payment", payment["payment_id"], payment)
         data = {name: payment[name] for name in PAYMENT_CALLBACK_FIELDS}
         data["amount_from"], data["amount_to"] = str(payment["amount_from"]), str(payment["amount_to"])
-        self._tell(payment["notifications_url"], status, "payments", at, data)
+        self._call_back(payment["notifications_url"], status, "payments", at, data)
 
     def _advance(self, payment: Record) -> None:
         """Take the steps of the payment's plan that happen at once, and schedule the next one."""
@@ -237,7 +237,7 @@ class Sandbox:
             refund["plan"] = []
         self.books.put("refund", refund["refund_id"], refund)
         data = {name: refund[name] for name in REFUND_CALLBACK_FIELDS}
-        self._tell(refund["notifications_url"], status, "refunds", self.clock(), data)
+        self._call_back(refund["notifications_url"], status, "refunds", self.clock(), data)
 
     def _plan_refund(self, refund: Record) -> None:
         if refund["plan"]:
@@ -247,7 +247,7 @@ class Sandbox:
 
     # callbacks
 
-    def _tell(self, url: str, event_type: str, resource: str, at: datetime, data: Record) -> None:
+    def _call_back(self, url: str, event_type: str, resource: str, at: datetime, data: Record) -> None:
         if not url or self.callbacks.mode == "drop":
             return
         event = {"event_type": event_type, "event_date": stamp(at), "event_resource": resource, "data": data}

@@ -30,17 +30,17 @@ class Progress:
         self._printed_at = time.monotonic()
         yield
         if self._done:
-            self._tell("\r\x1b[K" if self._terminal else "", "\n")
+            self._print("\r\x1b[K" if self._terminal else "", "\n")
 
     def step(self, by: int = 1) -> None:
         self._done += by
         if self._terminal or time.monotonic() - self._printed_at > EVERY_SECONDS:
-            self._tell("\r\x1b[K" if self._terminal else "", "" if self._terminal else "\n")
+            self._print("\r\x1b[K" if self._terminal else "", "" if self._terminal else "\n")
 
     def say(self, text: str) -> None:
         print(text, flush=True)
 
-    def _tell(self, before: str, after: str) -> None:
+    def _print(self, before: str, after: str) -> None:
         self._printed_at = time.monotonic()
         seconds = self._printed_at - self._began
         of = "" if self._of is None else f"/{self._of}"

@@ -63,7 +63,7 @@ class Staff:
         self.institution_id = str(institution[0]["institution_id"])
         here = {"institution_id": self.institution_id}
         if (self.journal.find("platform") or self.journal.note("platform", here)) != here:
-            raise OtherPlatform("this journal tells of a replay on another platform; give another --run")
+            raise OtherPlatform("this journal is of a replay on another platform; give another --run")
 
     async def publish(self, module: str, presentation: str, version: int) -> list[Course]:
         """Put the version of a presentation on sale, in every part of the module; versions count from 1."""

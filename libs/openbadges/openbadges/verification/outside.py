@@ -62,7 +62,7 @@ class Outside:
         tls: ssl.SSLContext | None = None,
         user_agent: str = "openbadges-verifier",
     ) -> None:
-        """Set up the client, which tells others `user_agent` as its name. `loopback`, for tests and platforms on one
+        """Set up the client, which names itself to others by `user_agent`. `loopback`, for tests and platforms on one
         machine: this machine may be asked too, by http."""
         self._limits = limits
         self._loopback = loopback

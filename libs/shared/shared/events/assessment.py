@@ -111,7 +111,7 @@ class AssessmentFailed(
 class FailRatified(
     Event, type="assessment.fail.ratified.v1", subject="submission_id", consumers=("enrolment", "payments")
 ):
-    """The board confirmed a fail, as CreditAwarded tells of a pass."""
+    """The board confirmed a fail, as CreditAwarded reports a pass."""
 
     submission_id: UUID
     enrolment_id: UUID

@@ -8,7 +8,7 @@ from shared.events.base import Event, Instant
 class LearnerRegistered(
     Event, type="enrolment.learner.registered.v1", subject="learner_id", consumers=("credentials", "payments")
 ):
-    """A person filled in the short form. Names stay in enrolment; the version tells when they change."""
+    """A person filled in the short form. Names stay in enrolment; the version says when they change."""
 
     learner_id: UUID
     name_version: int
@@ -41,7 +41,7 @@ class LearnerAnonymised(
     subject="learner_id",
     consumers=("assessment", "credentials", "gateway", "payments"),
 ):
-    """Name and address are erased. What was awarded stays, and tells no longer whose it is."""
+    """Name and address are erased. What was awarded stays, and no longer shows whose it is."""
 
     learner_id: UUID
     anonymised_at: Instant

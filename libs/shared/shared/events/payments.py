@@ -139,7 +139,7 @@ class DisputeOpened(
 class DisputeClosed(
     Event, type="payments.dispute.closed.v1", subject="dispute_id", consumers=("enrolment", "credentials")
 ):
-    """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed tells besides."""
+    """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed announces besides."""
 
     dispute_id: UUID
     order_id: UUID

@@ -178,7 +178,7 @@ async def list_results(
     "/v1/windows/{window_id}/release",
     operation_id="release_window",
     dependencies=[Idempotent],
-    responses={202: {"model": ReleaseView, "description": "Under way: `Location` tells how far"}}
+    responses={202: {"model": ReleaseView, "description": "Under way: `Location` says how far"}}
     | error_responses(ResultsBusy),
 )
 async def release_window(window_id: UUID, response: Response, session: Session, caller: CallerOf) -> ReleaseView:
@@ -214,7 +214,7 @@ async def release_submission(submission_id: UUID, session: Session, caller: Call
     operation_id="ratify_results",
     status_code=201,
     dependencies=[Idempotent],
-    responses={202: {"model": BoardView, "description": "Under way: `Location` tells how far"}}
+    responses={202: {"model": BoardView, "description": "Under way: `Location` says how far"}}
     | error_responses(Unknown, NothingToRatify, SamePerson, ResultsBusy),
 )
 async def ratify_results(body: BoardRequest, response: Response, session: Session, caller: CallerOf) -> BoardView:

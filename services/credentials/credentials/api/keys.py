@@ -136,7 +136,7 @@ async def report_key_compromise(
 ) -> SigningKeyView:
     """Operators: strike a key out, at once and for good. Another signs, and what it signed is signed anew.
 
-    `carriers` tells how much is left to sign anew.
+    `carriers` says how much is left to sign anew.
     """
     key = await commands.report_compromise(session, credential_issuer, name, by=caller.name, reason=compromise.reason)
     return await _view(session, key)

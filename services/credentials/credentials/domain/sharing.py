@@ -200,7 +200,7 @@ def state_of(
 
 
 def check_consent(state: ShareState) -> None:
-    """Check that a consent is live, and tell its partner why if not. Raises ShareWithdrawn, ShareExpired."""
+    """Check that a consent is live. Raises ShareWithdrawn, ShareExpired."""
     if state is ShareState.WITHDRAWN:
         raise ShareWithdrawn("the learner withdrew their consent")
     if state is not ShareState.LIVE:

@@ -261,7 +261,7 @@ async def _view(session: Session, request: NameRequest) -> NameRequestWithEviden
 
 
 def _stated(request: NameRequest) -> dict[str, Any]:  # Any: each field's own type
-    """What its row tells."""
+    """What its row holds."""
     return {field: getattr(request, field) for field in NameRequestView.model_fields if field != "name_now"}
 
 

@@ -28,7 +28,7 @@ class Walk:
         fresh = set(entries) - self._seen
         self.broken_off = not fresh or page >= PAGES_AT_MOST
         if not fresh:
-            raise ListIncomplete(f"page {page} of the provider's list tells nothing that earlier pages did not")
+            raise ListIncomplete(f"page {page} of the provider's list holds nothing that earlier pages did not")
         if self.broken_off:
             raise ListIncomplete(f"the provider's list has more than {PAGES_AT_MOST} pages")
         self._seen |= fresh

@@ -154,7 +154,7 @@ class Life(Openings):
     # the provider
 
     async def change_sum(self):
-        """A payment that we have used is of another sum from now on; the next callback tells so."""
+        """A payment that we have used is of another sum from now on; the next callback reports that."""
         shown = {one["reference"]: one for one in (await self.driver.read(self.order))["payments"]}
         for reference, one in shown.items():
             record = self.driver.sandbox.payment(reference)
@@ -196,7 +196,7 @@ class Life(Openings):
         references = [*self.provider.history]
         self.provider.sick = {self.chance.choice(references)} if references and not self.provider.sick else set()
 
-    async def tell_of_another(self):
+    async def report_another(self):
         """Of a refund that is ours by its reference or its name, and of a payment that is not."""
         refunds = list(self.driver.sandbox.books.all("refund"))
         if refunds:
@@ -204,7 +204,7 @@ class Life(Openings):
             names = {"payment_id": ANOTHER, "refund_id": self.odd.choice([refund["refund_id"], "RF-another"])}
             await self.say("refunds", refund | names, self.odd.choice(["finished", "cancelled", "returned"]))
 
-    async def tell_of_the_future(self):
+    async def report_the_future(self):
         """Anything of what we know, and what is true of what we do not."""
         known = {one["reference"] for one in (await self.driver.read(self.order))["payments"]}
         known |= set(await self.driver.session.scalars(select(ProviderRefund.provider_refund_id)))
@@ -311,7 +311,7 @@ class Life(Openings):
                 raise Violation(f"stuck: one row stops the job {name}: {error!r}") from error
 
     def overtake(self, patch):
-        """Answers travel slowly: what they tell of moves on meanwhile, and callbacks tell of that first."""
+        """Answers travel slowly: what they report moves on meanwhile, and callbacks report that first."""
         provider, twice = self.driver.provider, self.chance.random() < 0.5
         for name in ("fetch_payment", "fetch_refund", "create_refund", "refunds_of"):
             patch.setattr(provider, name, self.slowly(getattr(provider, name)))
@@ -381,8 +381,8 @@ class Life(Openings):
             self.fall_ill: 2 * ("sick" in self.troubles),
             self.wait: 4,
             self.work: 12,
-            self.tell_of_another: 2 * ("others" in self.troubles),
-            self.tell_of_the_future: 2 * ("future" in self.troubles),
+            self.report_another: 2 * ("others" in self.troubles),
+            self.report_the_future: 2 * ("future" in self.troubles),
         }
         for _ in range(self.chance.randint(15, 40)):
             [step] = self.chance.choices(list(weights), list(weights.values()))

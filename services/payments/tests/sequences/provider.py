@@ -41,7 +41,7 @@ REFUND_MOVES = {
 }
 WORDS = ("charged", "on hold", "pending")
 UNSAID = frozenset({"reversed", "returned"})
-"""What undoes an end nobody would ask about: the provider tells it again until it is answered."""
+"""What undoes an end nobody would ask about: the provider reports it again until it is answered."""
 ANOTHER = "FWU000000001"
 """A payment of somebody else's."""
 LAG = timedelta(minutes=40)
@@ -112,7 +112,7 @@ class Provider:
         patch.setattr(provider, "fetch_refund", self.answering(provider.fetch_refund))
         for name in self.null & {"refunds_of", "create_refund"}:
             patch.setattr(provider, name, self.unnamed(getattr(provider, name)))
-        patch.setattr(sandbox, "_tell", self.telling(sandbox._tell))
+        patch.setattr(sandbox, "_call_back", self.calling_back(sandbox._call_back))
         if "sick" in self.troubles:
             patch.setattr(provider, "create_refund", self.garbling(provider.create_refund))
         if "narrow" in self.troubles:
@@ -127,11 +127,11 @@ class Provider:
 
         return answer
 
-    def telling(self, tell):
+    def calling_back(self, call_back):
         def announced(url, event_type, resource, at, data):
             left_out = {"external_reference": None} if resource in self.null else {}
             left_out |= {"payment_method": None} if self.method_left_out and resource == "payments" else {}
-            tell(url, event_type, resource, at, data | left_out)
+            call_back(url, event_type, resource, at, data | left_out)
 
         return announced
 
