@@ -37,6 +37,8 @@ router = Router(tags=["accounts"])
 
 
 class AccountRequest(RequestModel):
+    """An account to be opened by whoever will sign in with it."""
+
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
     password: Secret = Field(
         description=f"At least {rules.PASSWORD_SHORTEST} characters, and none of the usual ones",
@@ -45,6 +47,8 @@ class AccountRequest(RequestModel):
 
 
 class AccountView(View):
+    """An account and the roles it has."""
+
     account_id: UUID = Field(description="Also the learner's id", examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     email: str = Field(examples=["ada.lovelace@example.org"])
     roles: list[str] = Field(examples=[["learner"]])

@@ -37,10 +37,14 @@ router = Router(tags=["accounts"])
 
 
 class Roles(RequestModel):
+    """The roles an account is to have."""
+
     roles: list[str] = Field(description="All the roles the account is to have", examples=[["learner", "marker"]])
 
 
 class RoleGrantView(View):
+    """Roles that an operator proposed for an account; another one confirms them."""
+
     grant_id: UUID
     account_id: UUID = Field(description="Who is to have the roles")
     email: str = Field(description="Their address as it is now", examples=["ada.lovelace@example.org"])
@@ -58,6 +62,8 @@ class RoleGrantView(View):
 
 
 class RolesView(AccountView):
+    """An account, its roles, and those proposed for it."""
+
     proposed: RoleGrantView | None = Field(description="What waits for another operator's word")
 
 

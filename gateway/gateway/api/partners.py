@@ -39,16 +39,22 @@ class InvalidTokenRequest(Malformed):
 
 
 class PartnerRequest(RequestModel):
+    """A partner to be registered, and what its client may do."""
+
     name: Text = Field(min_length=1, max_length=200, examples=["Example University"])
     scopes: list[Text] = Field(examples=[["transcripts:read", "transfers:decide"]])
 
 
 class SecretView(View):
-    prefix: str = Field(description="Tells which secret it is", examples=["mcs_Q7xk"])
+    """A client secret, of which only the beginning is shown."""
+
+    prefix: str = Field(description="Shows which secret it is", examples=["mcs_Q7xk"])
     created_at: Instant
 
 
 class PartnerView(View):
+    """A partner, its scopes and its secrets."""
+
     client_id: str = Field(examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"])
     name: str
     scopes: list[str]
@@ -58,6 +64,8 @@ class PartnerView(View):
 
 
 class IssuedSecretView(View):
+    """A new client secret, shown this once."""
+
     client_id: str
     client_secret: str = Field(description="Shown this once; only its hash is kept")
 

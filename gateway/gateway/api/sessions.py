@@ -42,19 +42,27 @@ OfProcess = Annotated[Process, resource(Process)]
 
 
 class Credentials(RequestModel):
+    """What a person signs in with."""
+
     email: str = Field(max_length=254, examples=["ada.lovelace@example.org"])
     password: Secret = Field(max_length=rules.PASSWORD_LONGEST, examples=["nine brass engines humming"])
 
 
 class Refreshing(RequestModel):
+    """The refresh token that is exchanged for new tokens."""
+
     refresh_token: str = Field(max_length=512, examples=["o0qZ1Qb7m3V2lq9c0m9Xr2n5t8w1y4A6D8F0H2K4M6P"])
 
 
 class OutsideToken(RequestModel):
+    """An ID token of the outside issuer, in the place of a password."""
+
     id_token: str = Field(max_length=8192, description="An OpenID Connect ID token of the trusted issuer")
 
 
 class TokensView(View):
+    """The tokens of a sign-in."""
+
     access_token: str = Field(description="Send it as `Authorization: Bearer …`")
     token_type: str = Field(default="Bearer", examples=["Bearer"])
     expires_in: int = Field(description="Seconds the access token lasts", examples=[600])

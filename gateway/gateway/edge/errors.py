@@ -42,11 +42,15 @@ class BodyTooLarge(TooLarge):
 
 
 class UrlTooLong(DomainError):
+    """The address is longer than is read."""
+
     status = 414
     title = "Address too long"
 
 
 class HeadersTooLarge(DomainError):
+    """The header fields are larger than is read."""
+
     status = 431
     title = "Header fields too large"
 

@@ -1,3 +1,5 @@
+"""The commands of assessment: those of every service, files, and credit that was lost with a database."""
+
 import argparse
 import sys
 from uuid import UUID

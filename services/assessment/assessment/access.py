@@ -1,3 +1,5 @@
+"""Who may call each operation of assessment."""
+
 from assessment.domain.marks import OwnWork
 from shared.access import Access, Own, anyone, owner, staff
 

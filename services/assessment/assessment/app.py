@@ -1,3 +1,5 @@
+"""Puts the parts of assessment together."""
+
 from datetime import timedelta
 from pathlib import Path
 

@@ -151,7 +151,7 @@ async def test_a_limit_that_is_none_is_refused_by_the_route(listening, limit) ->
         assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
 
 
-def test_the_front_knows_everything_that_narrows_a_list(service) -> None:
+async def test_the_front_knows_everything_that_narrows_a_list(service) -> None:
     parameters = service.process.api.openapi()["paths"]["/v1/courses"]["get"]["parameters"]
     assert {one["name"] for one in parameters if one["in"] == "query"} == cached_reads.NARROWS | {"limit"}
 

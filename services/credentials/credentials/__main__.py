@@ -1,3 +1,5 @@
+"""The commands of credentials: those of every service, files, and the rebuild of all that is derived."""
+
 import argparse
 import sys
 from uuid import UUID

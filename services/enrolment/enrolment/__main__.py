@@ -1,3 +1,5 @@
+"""The commands of enrolment: those of every service, and files."""
+
 from enrolment.app import build
 from enrolment.settings import Settings
 from shared.cli import main

@@ -1,3 +1,5 @@
+"""The commands of payments: those of every service, and the numbers of receipts after a database was restored."""
+
 from payments.app import build
 from payments.commands.receipts import go_on_after, last_receipt
 from payments.settings import Settings

@@ -177,6 +177,6 @@ async def test_it_waits_for_a_callback_holding_nothing_that_the_callback_may_wan
     await comparing
 
 
-def test_the_rhythm_is_a_setting(service):
+async def test_the_rhythm_is_a_setting(service):
     rhythm = service.service.resources[Rhythm]
     assert (rhythm.every.days, rhythm.back.days) == (1, 35)

@@ -1,3 +1,5 @@
+"""What learners ask of assessment: windows, their attempts, handing in, receipts."""
+
 from typing import Annotated
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""What goes in and out."""
+"""The request and response bodies of assessment, and how rows become them."""
 
 import re
 from datetime import UTC, date, datetime
@@ -32,6 +32,8 @@ Reference = Annotated[
 
 
 class WindowRequest(RequestModel):
+    """A window to be published, beside the regular ones of each month."""
+
     opens_at: Annotated[Instant, Field(description="First instant", examples=["2026-11-20T09:00:00Z"])]
     closes_at: Annotated[Instant, Field(description="First instant too late", examples=["2026-11-27T17:00:00Z"])]
     grace_seconds: Annotated[
@@ -68,12 +70,16 @@ def window_view(window: Window, now: datetime) -> WindowView:
 
 
 class Criterion(RequestModel):
+    """What work is judged by, and how much it weighs."""
+
     name: Annotated[Text, Field(min_length=1, max_length=200, examples=["Argument"])]
     weight_percent: Annotated[int, Field(ge=1, le=100, examples=[100])]
     description: Annotated[Text, Field(max_length=2000, examples=["Claims follow from evidence."])] = ""
 
 
 class BriefRequest(RequestModel):
+    """The brief of a course, as examiners write it."""
+
     title: Annotated[Text, Field(min_length=1, max_length=300, examples=["A pipeline that survives"])]
     task: Annotated[Text, Field(min_length=1, max_length=20_000, examples=["Build a small pipeline that ..."])]
     deliverable: Annotated[Text, Field(min_length=1, max_length=1000, examples=["A report with runnable code"])]
@@ -123,6 +129,8 @@ def receipt_view(submission: Submission) -> SubmissionReceiptView:
 
 
 class ResultView(View):
+    """What an attempt came to, once it is released."""
+
     mark: Annotated[Points, Field(description="The recorded mark; on a resit at most the cap")]
     raw_mark: Annotated[Points, Field(description="What the work earned")]
     capped: Annotated[bool, Field(examples=[False])]
@@ -134,6 +142,8 @@ class ResultView(View):
 
 
 class AttemptView(View):
+    """One try at a course, with the file that counts and its result."""
+
     attempt_id: Identifier
     attempt_no: Annotated[int, Field(examples=[1])]
     state: Annotated[
@@ -150,6 +160,8 @@ class AttemptView(View):
 
 
 class AssessedCourseView(View):
+    """The course version that is assessed."""
+
     course_id: Identifier
     course_version_id: Identifier
     code: Annotated[str, Field(examples=["7DS501"])]
@@ -166,6 +178,8 @@ class PermissionView(View):
 
 
 class AssessmentView(View):
+    """Where a learner stands in the assessment of one course."""
+
     enrolment_id: Identifier
     enrolment_status: Annotated[str, Field(description="active, suspended or cancelled", examples=["active"])]
     course: AssessedCourseView
@@ -273,6 +287,8 @@ GivenPoints = Annotated[
 
 
 class MarksRequest(RequestModel):
+    """A mark for a submission, given by a marker or a moderating examiner."""
+
     mark: GivenPoints
     feedback: Annotated[Text, Field(max_length=20_000, description="For the learner", examples=["Well argued."])] = ""
     stage: Annotated[
@@ -282,6 +298,8 @@ class MarksRequest(RequestModel):
 
 
 class MarkView(View):
+    """A mark as it was given; what is recorded may be less, after a resit."""
+
     mark_id: Identifier
     submission_id: Identifier
     stage: Annotated[Stage, Field(examples=["first"])]
@@ -291,6 +309,8 @@ class MarkView(View):
 
 
 class RevocationRequest(RequestModel):
+    """Why the board takes a credit back, and where the minutes are."""
+
     reason_code: Annotated[
         Text, Field(max_length=50, description="As the regulations name them", examples=["misconduct"])
     ]
@@ -298,11 +318,15 @@ class RevocationRequest(RequestModel):
 
 
 class ReinstatementRequest(RequestModel):
+    """Why the board gives a revoked credit back, and where the minutes are."""
+
     reason_code: Annotated[Text, Field(max_length=50, description="As the regulations name them", examples=["appeal"])]
     minutes_reference: Reference
 
 
 class CaseRequest(RequestModel):
+    """The work that is suspected, and of what."""
+
     submission_id: Identifier
     reason_code: Annotated[
         Text, Field(max_length=50, description="As the regulations name them", examples=["plagiarism"])
@@ -310,6 +334,8 @@ class CaseRequest(RequestModel):
 
 
 class CaseDecisionRequest(RequestModel):
+    """What the panel decided, and where the minutes are."""
+
     outcome: Annotated[
         MisconductOutcome,
         Field(description="resubmit: the attempt does not count; mark_zero: it is used up", examples=["no_case"]),
@@ -333,6 +359,8 @@ class CaseView(View):
 
 
 class AssessedCreditView(View):
+    """Credit that the board awarded for a passed module."""
+
     credit_id: Identifier
     learner_id: Identifier
     module_family: Annotated[str, Field(examples=["7DS501"])]

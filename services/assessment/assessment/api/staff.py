@@ -1,3 +1,5 @@
+"""What markers, examiners and panels ask of assessment: windows, briefs, the queue, marks, misconduct."""
+
 from typing import Annotated
 from uuid import UUID
 

@@ -1,4 +1,4 @@
-"""Writing briefs."""
+"""The commands on briefs: an examiner writes the brief of a course, or writes it anew."""
 
 from typing import Any
 from uuid import UUID

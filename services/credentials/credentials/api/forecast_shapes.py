@@ -1,4 +1,4 @@
-"""The shapes of forecasts, suppositions and plans."""
+"""The request and response bodies of forecasts, suppositions and plans."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal

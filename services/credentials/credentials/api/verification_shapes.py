@@ -1,4 +1,4 @@
-"""The shapes of what a verification takes and answers."""
+"""The request and response bodies of verifications."""
 
 from typing import Any, Literal, Self
 

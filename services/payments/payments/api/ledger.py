@@ -1,4 +1,4 @@
-"""The books."""
+"""What finance reads of the double-entry books: postings, of one order or of all."""
 
 from typing import Annotated
 from uuid import UUID

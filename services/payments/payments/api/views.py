@@ -16,6 +16,8 @@ ID = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
 
 
 class BasketItemView(View):
+    """A course in the basket, at its price of this moment."""
+
     course_id: UUID = Field(examples=[ID])
     title: str | None = Field(examples=["Statistical Inference"])
     code: str | None = Field(examples=["DS01"])
@@ -25,11 +27,15 @@ class BasketItemView(View):
 
 
 class BasketView(View):
+    """What a learner means to buy."""
+
     items: list[BasketItemView]
     totals: list[Money] = Field(description="What is on sale now, summed by currency")
 
 
 class OrderRequest(RequestModel):
+    """Which courses are ordered."""
+
     course_ids: list[UUID] | None = Field(
         default=None,
         min_length=1,
@@ -40,10 +46,14 @@ class OrderRequest(RequestModel):
 
 
 class RefundGrant(RequestModel):
+    """Why finance gives a refund that nobody has a right to."""
+
     reason_code: Literal["goodwill", "complaint"] = Field(examples=["complaint"])
 
 
 class RefundView(View):
+    """Money that goes back, or went."""
+
     refund_id: UUID = Field(examples=[ID])
     order_line_id: UUID | None = Field(description="Null where a whole payment, or too much of it, goes back")
     amount: Money
@@ -67,6 +77,8 @@ class RefundView(View):
 
 
 class OrderLineView(View):
+    """One course of an order: its price, the access it gave, and its refund."""
+
     order_line_id: UUID = Field(examples=[ID])
     course_id: UUID
     course_version_id: UUID
@@ -85,6 +97,8 @@ class OrderLineView(View):
 
 
 class OrderPaymentView(View):
+    """A payment towards an order, and what became of the money."""
+
     reference: str = Field(description="The provider's", examples=["FWU744586810"])
     method: str = Field(examples=["card"])
     amount: Money
@@ -130,6 +144,8 @@ _PAYMENT_STATUS: Final = {
 
 
 class OrderView(View):
+    """An order with its lines, payments and refunds."""
+
     order_id: UUID = Field(examples=[ID])
     status: Literal[
         "placed", "underpaid", "paid", "partly_refunded", "refunded", "expired", "cancelled", "reversed"
@@ -159,6 +175,8 @@ class OrderView(View):
 
 
 class PayerRequest(RequestModel):
+    """Who pays, as the provider and the confirmation name them."""
+
     email: Email = Field(description="The confirmation is e-mailed there", examples=["ada.lovelace@example.org"])
     given_name: Text = Field(default="", max_length=200, examples=["Ada"])
     family_name: Text = Field(default="", max_length=200, examples=["Lovelace"])
@@ -166,6 +184,8 @@ class PayerRequest(RequestModel):
 
 
 class CheckoutRequest(RequestModel):
+    """What is needed to open a pay page for an order."""
+
     payer: PayerRequest
     return_url: str | None = Field(
         default=None,
@@ -187,6 +207,8 @@ class CheckoutRequest(RequestModel):
 
 
 class CheckoutView(View):
+    """A pay page at the provider."""
+
     order_id: UUID
     attempt_no: int = Field(examples=[1])
     amount: Money
@@ -195,6 +217,8 @@ class CheckoutView(View):
 
 
 class ReceiptLine(View):
+    """One course of a receipt."""
+
     code: str = Field(examples=["DS01"])
     title: str = Field(examples=["Statistical Inference"])
     paid: Money
@@ -202,6 +226,8 @@ class ReceiptLine(View):
 
 
 class ReceiptView(View):
+    """The numbered paper of what was paid."""
+
     receipt_number: str = Field(examples=["MC-2026-000123"])
     order_id: UUID
     status: Literal["paid", "partly_refunded", "refunded", "reversed"] = Field(
@@ -222,6 +248,8 @@ class ReceiptView(View):
 
 
 class NotificationReceipt(View):
+    """What became of a callback of the provider."""
+
     outcome: str = Field(
         description="applied, known, ignored, asking, not_known_yet, duplicate, unmatched or not_understood",
         examples=["applied"],
@@ -229,6 +257,8 @@ class NotificationReceipt(View):
 
 
 class UnmatchedPaymentView(View):
+    """Money or a word of the provider that finance has to look at."""
+
     unmatched_id: UUID
     provider: str = Field(examples=["flywire"])
     reference: str = Field(examples=["FWU744586810"])
@@ -250,10 +280,14 @@ class UnmatchedPaymentView(View):
 
 
 class UnmatchedPaymentClosure(RequestModel):
+    """What finance found out, for the record."""
+
     note: Text = Field(min_length=1, max_length=1000, examples=["Paid by bank transfer, see CB-17"])
 
 
 class DisputeRequest(RequestModel):
+    """A dispute that a payer's bank opened, as finance enters it."""
+
     order_id: UUID = Field(examples=[ID])
     payment_reference: Text | None = Field(
         default=None,
@@ -269,10 +303,14 @@ class DisputeRequest(RequestModel):
 
 
 class DisputeClosingRequest(RequestModel):
+    """How a dispute ended."""
+
     outcome: DisputeOutcome = Field(description="Lost: the bank took the money back", examples=["won"])
 
 
 class DisputeView(View):
+    """A dispute of a payment."""
+
     dispute_id: UUID = Field(examples=[ID])
     order_id: UUID = Field(examples=[ID])
     payment_reference: str = Field(description="The provider's", examples=["FWU744586810"])
@@ -285,11 +323,15 @@ class DisputeView(View):
 
 
 class EntryView(View):
+    """One account's part of a posting."""
+
     account: str = Field(examples=["sales"])
     amount_minor: int = Field(description="Debits positive, credits negative", examples=[-49500])
 
 
 class PostingView(View):
+    """A balanced posting of the double-entry books."""
+
     posting_no: int = Field(examples=[1])
     kind: str = Field(examples=["sold"])
     order_id: UUID

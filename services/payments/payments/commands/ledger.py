@@ -1,4 +1,4 @@
-"""Posting to the ledger."""
+"""Posts to the ledger what a payment's books should show and do not yet."""
 
 from uuid import UUID
 
