@@ -88,6 +88,17 @@ async def attempts_are_within_the_rules(look: Look) -> None:
             raise Broken("two attempts have one number", counted)
 
 
+async def the_file_that_came_last_stands(look: Look) -> None:
+    """Of the files handed in for an attempt the one whose last byte came last is the current one."""
+    for files in (await look.groups("assessment", "submissions", "attempt_id")).values():
+        stand = [one for one in files if one["state"] == "current"]
+        replaced = [one for one in files if one["state"] == "superseded"]
+        for one in stand:
+            came = one["received_again_at"] or one["received_at"]
+            if later := [other for other in replaced if other["received_at"] > came]:
+                raise Broken("a file stands though another came after it", (one, later))
+
+
 async def a_badge_is_a_credit(look: Look) -> None:
     """I3: every credit that is not revoked has one valid badge, and a revoked one has none; likewise awards."""
     gone, erased = await _revoked(look), await look.erased()
@@ -209,6 +220,7 @@ ALL: Final = (
     everybody_has_the_same_enrolments,
     credit_is_given_once_for_each_pass,
     attempts_are_within_the_rules,
+    the_file_that_came_last_stands,
     a_badge_is_a_credit,
     every_signed_badge_says_what_is_so,
     a_revocation_is_published,

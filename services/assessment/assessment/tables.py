@@ -297,6 +297,8 @@ class Submission(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str]
     received_at: Mapped[datetime]
+    received_again_at: Mapped[datetime | None]
+    """When the same bytes last came again; null where they came once."""
     awaits_mark: Mapped[bool] = mapped_column(server_default="false")
     """Whether it is the current file of an attempt without a mark; a trigger keeps it."""
     attempt: Mapped[Attempt | None] = relationship(lazy="raise")

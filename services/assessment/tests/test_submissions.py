@@ -32,6 +32,7 @@ async def test_a_submission_gets_a_receipt_and_comes_back_as_it_went(driver):
         "size": len(content),
         "sha256": driver.sha256(content),
         "received_at": "2026-11-03T00:00:00Z",
+        "current_submission_id": receipt["submission_id"],
     }
     file = await driver.learner(enrolment).get(f"/v1/submissions/{receipt['submission_id']}/file")
     assert file.content == content

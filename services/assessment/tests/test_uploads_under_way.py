@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from assessment import jobs
-from assessment.tables import UploadUnderWay
+from assessment.tables import Submission, UploadUnderWay
 from shared.events.assessment import SubmissionReceived, WindowClosed
 from shared.ids import new_id
 from shared.jobs import Work
@@ -104,3 +104,67 @@ async def test_nobody_waits_for_a_file_that_comes_no_more(driver, storing, sessi
     assert (await driver.mark(first["submission_id"], 60)).status_code == 201
     left = (await session.scalars(select(UploadUnderWay))).all()
     assert len(left) == (1 if how == "crash" else 0)
+
+
+@pytest.mark.parametrize("had_work", [False, True], ids=["first work", "replacing"])
+@pytest.mark.parametrize("between", [timedelta(seconds=2), timedelta(0), -timedelta(seconds=2)], ids=str)
+async def test_the_file_whose_last_byte_came_last_stands_whichever_is_recorded_first(
+    driver, storing, session, between, had_work
+):
+    """As when one replica's database is silent while another records what came after; or its file comes first."""
+    enrolment = await driver.enrol()
+    await driver.window(driver.clock() - timedelta(days=1))
+    if had_work:
+        await driver.receipt(enrolment)
+        driver.clock.advance(hours=1)
+    recorded_first = []
+
+    async def hand_in_another():
+        driver.clock.at += between
+        recorded_first.append(await driver.receipt(enrolment, driver.pdf("recorded first")))
+
+    storing.append(hand_in_another)
+    recorded_last = await driver.receipt(enrolment, driver.pdf("recorded last"))
+    [other] = recorded_first
+    assert (other["state"], other["current_submission_id"]) == ("current", other["submission_id"])
+    stands, superseded = (other, recorded_last) if between > timedelta(0) else (recorded_last, other)
+    assert recorded_last["state"] == ("current" if stands is recorded_last else "superseded")
+    assert recorded_last["current_submission_id"] == stands["submission_id"]
+    assert recorded_last["attempt_no"] == 1
+    states = dict((await session.execute(select(Submission.submission_id, Submission.state))).all())
+    assert states[UUID(stands["submission_id"])] == "current"
+    assert states[UUID(superseded["submission_id"])] == "superseded"
+    assert list(states.values()).count("current") == 1
+    [*_, announced] = await driver.announced(SubmissionReceived)
+    assert str(announced.submission_id) == stands["submission_id"], "what never stood is not announced"
+    driver.refused(await driver.mark(superseded["submission_id"], 60), 409, "submission_superseded")
+
+
+async def test_the_same_bytes_sent_again_are_as_late_as_they_came_again(driver, storing):
+    """A, B and A again, of which B is recorded last; and once more with bytes that came again before they stood."""
+    enrolment = await driver.enrol()
+    await driver.window()
+    a = driver.pdf("a")
+    first = await driver.receipt(enrolment, a)
+
+    async def send_again():
+        driver.clock.advance(seconds=1)
+        again = await driver.submit(enrolment, a)
+        assert (again.status_code, again.json()) == (200, first)
+
+    driver.clock.advance(seconds=1)
+    storing.append(send_again)
+    b = await driver.receipt(enrolment, driver.pdf("b"))
+    assert (b["state"], b["current_submission_id"]) == ("superseded", first["submission_id"])
+
+    async def hand_in_later():
+        driver.clock.advance(seconds=1)
+        await driver.receipt(enrolment, a_again)
+
+    a_again = driver.pdf("d")
+    storing.append(hand_in_later)
+    early = await driver.submit(enrolment, a_again)
+    assert (early.status_code, early.json()["state"]) == (200, "current")
+    driver.clock.at -= timedelta(milliseconds=500)  # after the early copy, before the one that stands
+    between = await driver.receipt(enrolment, driver.pdf("c"))
+    assert between["state"] == "superseded"

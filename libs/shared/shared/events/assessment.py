@@ -32,7 +32,8 @@ class WindowClosed(Event, type="assessment.window.closed.v1", subject="window_id
 class SubmissionReceived(
     Event, type="assessment.submission.received.v1", subject="submission_id", consumers=("enrolment",)
 ):
-    """Work was handed in for an attempt, perhaps in place of what was handed in for it before."""
+    """Work was handed in for an attempt, perhaps in place of what was handed in for it before. A file recorded after
+    one whose last byte came later never stood for the attempt, and is not announced."""
 
     submission_id: UUID
     enrolment_id: UUID

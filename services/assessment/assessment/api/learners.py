@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from assessment.api.shapes import (
     AssessmentView,
+    HandedInView,
     SubmissionReceiptView,
     WindowView,
     assessment_view,
@@ -78,9 +79,9 @@ async def read_assessment(enrolment_id: UUID, session: ReadSession, caller: Call
     "/v1/assessments/{enrolment_id}/submission",
     operation_id="submit_work",
     status_code=201,
-    response_model=SubmissionReceiptView,
+    response_model=HandedInView,
     openapi_extra=file_body("pdf, docx, zip, txt or md"),
-    responses={200: {"model": SubmissionReceiptView, "description": "These very bytes are your submission already"}}
+    responses={200: {"model": HandedInView, "description": "These very bytes are your submission already"}}
     | error_responses(
         EnrolmentIsSuspended,
         EnrolmentEnded,
@@ -103,9 +104,11 @@ async def submit_work(
     storage: Annotated[ObjectStorage, resource(ObjectStorage)],
     policy: Annotated[UploadPolicy, resource(UploadPolicy)],
     window_id: Annotated[UUID | None, Query(description="The open window that closes first unless given")] = None,
-) -> SubmissionReceiptView | Response:
+) -> HandedInView | Response:
     """Hand in a file, or replace the one handed in while its window is open. Counted is when its last byte came.
 
+    Of files sent at once the one whose last byte came last stands, whichever is answered first: another is answered
+    with the state `superseded`, and `current_submission_id` names the one that counts.
     A file complete too late is refused with `window_closed` and kept as a draft, which counts for nothing.
     """
     enrolment = await fetch(session, Enrolment, enrolment_id)
@@ -120,7 +123,10 @@ async def submit_work(
         draft = receipt.model_dump(mode="json")
         return problem(late.status, late.code, late.title, late.detail, headers=None, **late.extras, draft=draft)
     response.status_code = 201 if is_new else 200
-    return receipt
+    standing = submission
+    if submission.state == "superseded" and submission.attempt_id:
+        standing = (await session.scalars(enrolments.current_submission(submission.attempt_id))).one()
+    return HandedInView(**receipt.model_dump(), current_submission_id=standing.submission_id)
 
 
 @router.get("/v1/assessments/{enrolment_id}/submissions", operation_id="list_submissions")

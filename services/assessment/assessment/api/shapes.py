@@ -113,6 +113,19 @@ class SubmissionReceiptView(View):
     received_at: Annotated[Instant, Field(description="When its last byte had come", examples=[AT])]
 
 
+class HandedInView(SubmissionReceiptView):
+    """The receipt, and what stands for the attempt now."""
+
+    current_submission_id: Annotated[
+        UUID,
+        Field(
+            description="The submission that counts: this one, unless its state is superseded, as the last byte of"
+            " another came after its own",
+            examples=[ID],
+        ),
+    ]
+
+
 def receipt_view(submission: Submission) -> SubmissionReceiptView:
     return SubmissionReceiptView(
         submission_id=submission.submission_id,

@@ -54,9 +54,10 @@ async def submit_work(
 ) -> tuple[Submission, bool]:
     """Receive a file for the learner's present or next attempt; return the submission, and whether it is a new one.
 
-    What decides is the instant its last byte came. The same bytes again are the same submission. A file that
-    came too late is kept as a draft (its state is `late`): it counts for nothing. Raises the errors of
-    `attempts.admit` and of `shared.files`, and Unknown where the learner was anonymised meanwhile.
+    What decides is the instant its last byte came, in whatever order files are recorded: one that came before the
+    file that stands is superseded at once, and of one instant the file recorded last stands. The same bytes again are
+    the same submission. A file that came too late is kept as a draft (its state is `late`): it counts for nothing.
+    Raises the errors of `attempts.admit` and of `shared.files`, and Unknown where the learner was anonymised meanwhile.
     """
     plan = await _plan(session, enrolment, window_id, upload)
     upload_id = await _note_begin(session, plan, policy)
@@ -133,7 +134,7 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
     attempts.may_study(status)
     window = await hold_open(session, plan.window_id)
     if not windows.accepts(window, received.at):
-        return _store(session, plan, received, None), True
+        return _store(session, plan, received, None, "late"), True
     statement = enrolments.attempts_of(plan.enrolment_id).with_for_update(key_share=True)
     rows: list[Attempt] = list((await session.scalars(statement)).all())
     past = await enrolments.past(session, plan.enrolment_id, rows, plan.rules.attempts_allowed)
@@ -145,11 +146,16 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
     else:
         attempt = next(row for row in rows if row.attempt_id == pending.attempt_id)
         replaced = (await session.scalars(enrolments.current_submission(attempt.attempt_id))).one()
+        last_came_at = replaced.received_again_at or replaced.received_at
         if replaced.sha256 == received.content.sha256:
+            replaced.received_again_at = max(last_came_at, received.at)
+            await session.flush()
             return await _with_attempt(session, replaced), False
+        if received.at < last_came_at:  # it was recorded late: the file that stands came after it
+            return _store(session, plan, received, attempt, "superseded"), True
         replaced.state = "superseded"
     await session.flush()  # an attempt has one current submission: first the old one is superseded
-    submission = _store(session, plan, received, attempt)
+    submission = _store(session, plan, received, attempt, "current")
     publish(
         session,
         SubmissionReceived(
@@ -180,7 +186,7 @@ def _begin_attempt(session: AsyncSession, plan: _Plan, attempt_no: int) -> Attem
     return attempt
 
 
-def _store(session: AsyncSession, plan: _Plan, received: Received, attempt: Attempt | None) -> Submission:
+def _store(session: AsyncSession, plan: _Plan, received: Received, attempt: Attempt | None, state: str) -> Submission:
     submission = Submission(
         submission_id=new_id(),
         attempt=attempt,
@@ -188,7 +194,7 @@ def _store(session: AsyncSession, plan: _Plan, received: Received, attempt: Atte
         learner_id=plan.learner_id,
         course_version_id=plan.course_version_id,
         window_id=plan.window_id,
-        state="late" if attempt is None else "current",
+        state=state,
         storage_key=received.key,
         filename=plan.filename,
         kind=plan.kind.name,
