@@ -128,7 +128,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     "a_refusal_is_believed_though_the_money_is_gone": (
         Edit(
             payments.jobs.refunding,
-            "_submit",
+            "_send",
             "if said.status is not ProviderStatus.DELIVERED:  # that is why",
             "if False:",
         ),
