@@ -49,7 +49,10 @@ async def test_the_page_is_what_was_written(editor, anyone) -> None:
 async def test_a_card_holds_what_was_declared(editor, anyone) -> None:
     await publish(editor)
     answer = await anyone.get("/v1/courses")
-    assert json.loads(answer.content) == json.loads(CoursePage.model_validate_json(answer.content).model_dump_json())
+    page = CoursePage.model_validate_json(answer.content)
+    assert json.loads(answer.content) == json.loads(
+        page.model_dump_json(exclude={"unreadable"})
+    )  # the database builds it
 
 
 async def test_drafts_are_not_listed(editor, anyone) -> None:
