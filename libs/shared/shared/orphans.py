@@ -39,8 +39,9 @@ class TooManyOrphans(RuntimeError):
 async def remove_orphans(work: Work) -> None:
     """Put old files that no row names into the trash, put back those named again, and delete those there for 30 days.
 
-    Orphans are uploads refused at their end, repeated, cut off by a crash, or dropped with their row. The round is set
-    aside by ForeignStore, TooManyOrphans and StorageUnavailable.
+    Orphans are uploads refused at their end, repeated, cut off by a crash, or dropped with their row. What is there of
+    uploads that never came whole is deleted once it is as old: no receipt was given for it, and no database can name
+    it. The round is set aside by ForeignStore, TooManyOrphans and StorageUnavailable.
     """
     store = work.resource(UploadPolicy).store
 
@@ -68,6 +69,7 @@ async def _remove(work: Work) -> None:
     if await storage.owner() != await installation_id(work.database):
         raise ForeignStore("nothing is removed from a store that is not ours")
     await _see_to_trash(work)
+    await _delete_parts(work)
     orphans, count = await _orphans(work, policy.orphans_at_once)
     too_many = count > policy.orphans_at_once
     telemetry.orphaned_files.labels(policy.store).set(count if too_many else 0)
@@ -88,6 +90,21 @@ async def _orphans(work: Work, most: int | None = None) -> tuple[list[str], int]
         count += len(found)
         orphans += found if most is None else found[: most - len(orphans)]
     return orphans, count
+
+
+async def _old_parts(work: Work) -> list[str]:
+    """Return the parts of uploads that have not grown for the age of an orphan."""
+    before = work.now() - work.resource(UploadPolicy).orphan_age
+    return [part.key async for page in work.resource(ObjectStorage).parts() for part in page if part.stored_at < before]
+
+
+async def _delete_parts(work: Work) -> None:
+    parts = await _old_parts(work)
+    for part in parts:
+        await work.resource(ObjectStorage).delete_part(part)
+    if parts:
+        store = work.resource(UploadPolicy).store
+        log.warning("parts of uploads that were cut off are deleted", extra={"store": store, "files": len(parts)})
 
 
 async def _trash(work: Work, orphans: Sequence[str]) -> None:
@@ -122,7 +139,9 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
 
     def arguments(parser: argparse.ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        actions.add_parser("show", help="whose the store is, how many files no row names, how many are in the trash")
+        actions.add_parser(
+            "show", help="whose the store is, and how many files no row names, are parts, are in the trash"
+        )
         for name, help_ in (
             ("trash", "put every file that no row names into the trash, however many"),
             ("claim", "let the store belong to this installation, whosever it was, or though it is a new one"),
@@ -132,28 +151,36 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
             action.add_argument("--reason", required=True)
 
     async def run(database: Database, chosen: argparse.Namespace) -> int:
-        work = Work(database, resources())
-        storage, ours = work.resource(ObjectStorage), await installation_id(database)
-        if chosen.action == "claim":
-            await claim_anew(work)
-        elif await storage.owner() != ours and chosen.action == "trash":
-            sys.stderr.write("the store does not belong to this installation: claim it first\n")
-            return 1
-        orphans, count = await _orphans(work)
-        if chosen.action == "trash":
-            await _trash(work, orphans)
-        if chosen.action != "show":
-            with suppress(Unknown):
-                async with database.transaction() as session:
-                    await retry(session, JOB, work.resource(UploadPolicy).store)
-            log.warning("files: %s", chosen.action, extra={"by": chosen.by, "reason": chosen.reason, "files": count})
-        trashed = sum([len(page) async for page in storage.trashed()])
-        owner = await storage.owner()
-        since = await claimed_at(database)
-        nobody = "nobody" if since is None else f"nobody, and this installation has had its own since {since:%Y-%m-%d}"
-        whose = "this installation" if owner == ours else owner or nobody
-        left = 0 if chosen.action == "trash" else count
-        sys.stdout.write(f"belongs to {whose}; {left} files named by no row; {trashed} in the trash\n")
-        return 0
+        return await _do(Work(database, resources()), chosen)
 
     return Command("files", "the file store: whose it is, and what no row names", arguments, run)
+
+
+async def _do(work: Work, chosen: argparse.Namespace) -> int:
+    """Do what was chosen of `files`, print what there is in the store then, and return the exit status."""
+    storage, ours = work.resource(ObjectStorage), await installation_id(work.database)
+    if chosen.action == "claim":
+        await claim_anew(work)
+    elif await storage.owner() != ours and chosen.action == "trash":
+        sys.stderr.write("the store does not belong to this installation: claim it first\n")
+        return 1
+    orphans, count = await _orphans(work)
+    if chosen.action == "trash":
+        await _delete_parts(work)
+        await _trash(work, orphans)
+    if chosen.action != "show":
+        with suppress(Unknown):
+            async with work.database.transaction() as session:
+                await retry(session, JOB, work.resource(UploadPolicy).store)
+        log.warning("files: %s", chosen.action, extra={"by": chosen.by, "reason": chosen.reason, "files": count})
+    trashed = sum([len(page) async for page in storage.trashed()])
+    parts = len(await _old_parts(work))
+    owner = await storage.owner()
+    since = await claimed_at(work.database)
+    nobody = "nobody" if since is None else f"nobody, and this installation has had its own since {since:%Y-%m-%d}"
+    whose = "this installation" if owner == ours else owner or nobody
+    left = 0 if chosen.action == "trash" else count
+    sys.stdout.write(
+        f"belongs to {whose}; {left} files named by no row; {parts} parts of uploads cut off; {trashed} in the trash\n"
+    )
+    return 0

@@ -5,9 +5,11 @@ files were put there.
 """
 
 import asyncio
+import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -31,6 +33,8 @@ OPENED_WITHIN = 8.0
 
 _TRASH: Final = "trash/"
 _OWNER: Final = "installation"
+_PART: Final = re.compile(r"#\d+\Z")
+"""How the name of a file ends in a folder until it is whole; the library lists no such file."""
 
 
 class StorageUnavailable(Unavailable):
@@ -55,7 +59,7 @@ class Trashed:
 
 
 class Storage(Protocol):
-    """Files by key. A stored file appears whole or not at all."""
+    """Files by key. A stored file appears whole or not at all, and once stored outlasts a power cut."""
 
     async def put(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Store a file of these chunks; whatever the iterator raises is raised here, and nothing is stored."""
@@ -70,11 +74,11 @@ class Storage(Protocol):
         ...
 
     async def delete(self, key: str) -> None:
-        """Delete the file; one that is gone already is no error."""
+        """Delete the file; one that is gone already is no error. Raises StorageUnavailable."""
         ...
 
     def pages(self) -> AsyncIterator[Sequence[Stored]]:
-        """Yield every file but those in the trash, a few hundred at a time."""
+        """Yield every file but those in the trash, a few hundred at a time. Raises StorageUnavailable."""
         ...
 
 
@@ -82,14 +86,14 @@ class ObjectStorage:
     """A store of any kind that obstore knows. At most `PART_BYTES` x (`PARTS_AT_ONCE` + 1) of a file are in memory.
 
     It is opened at its first use, so that migrating a database needs no folder or bucket. `open_store` raises
-    FileNotFoundError where its folder is missing; `make` makes that folder, and only `claim` calls it, for it may be
+    FileNotFoundError where its `folder`, if it is one, is missing; only `claim` makes that folder, for it may be
     missing because a volume is not mounted. A store that does not `last` is gone with its process.
     """
 
     def __init__(
-        self, open_store: Callable[[], ObjectStore], *, make: Callable[[], None] | None = None, lasts: bool = True
+        self, open_store: Callable[[], ObjectStore], *, folder: Path | None = None, lasts: bool = True
     ) -> None:
-        self._open_store, self._make = open_store, make
+        self._open_store, self._folder = open_store, folder
         self.lasts = lasts
         self.stranger: str | None = None
         """Why nothing may be stored there, None where it may (`shared.store_owner`)."""
@@ -117,9 +121,18 @@ class ObjectStorage:
             )
         except (BaseError, FileNotFoundError) as error:
             raise StorageUnavailable("the file cannot be stored at the moment") from error
+        await self._flush(key)
         await self._must_be_ours()  # its volume may have gone while the file came: then it lies elsewhere
         if await self.size(key) is None:
             raise StorageUnavailable("the file cannot be stored at the moment")
+
+    async def _flush(self, key: str) -> None:
+        """Have the disk of a folder keep a file and its name; other stores have it kept when they answer."""
+        if self._folder is not None:
+            try:
+                await asyncio.to_thread(_flush, self._folder, key)
+            except OSError as error:
+                raise StorageUnavailable("the file cannot be stored at the moment") from error
 
     async def _must_be_ours(self) -> None:
         if self.look:
@@ -149,6 +162,8 @@ class ObjectStorage:
             await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
+        except BaseError as error:
+            raise StorageUnavailable("nothing can be deleted at the moment") from error
 
     async def pages(self) -> AsyncIterator[Sequence[Stored]]:
         async for page in self._list(None):
@@ -167,24 +182,56 @@ class ObjectStorage:
         except BaseError as error:
             raise StorageUnavailable("the file store cannot be listed at the moment") from error
 
+    async def parts(self) -> AsyncIterator[Sequence[Stored]]:
+        """Yield what is there of uploads that are under way, or were cut off by a crash, each with when it last grew.
+
+        Only a folder has such files: memory keeps nothing of them, and S3 must be told to drop unfinished uploads.
+        Raises StorageUnavailable.
+        """
+        if self._folder is None:
+            return
+        try:
+            yield await asyncio.to_thread(_parts, self._folder)
+        except FileNotFoundError:  # no such folder: nothing is there
+            return
+        except OSError as error:
+            raise StorageUnavailable("the file store cannot be listed at the moment") from error
+
+    async def delete_part(self, key: str) -> None:
+        """Delete what `parts` has found; a part that is gone already is no error. Raises StorageUnavailable."""
+        if self._folder is not None:
+            try:
+                await asyncio.to_thread((self._folder / key).unlink, missing_ok=True)
+            except OSError as error:
+                raise StorageUnavailable("nothing can be deleted at the moment") from error
+
     async def trash(self, key: str, on: date) -> None:
-        """Put a file into the trash; one that another replica has just put there is no error."""
+        """Put a file into the trash; one that another replica has just put there is no error.
+
+        Raises StorageUnavailable.
+        """
         await self._move(key, f"{_TRASH}{on.isoformat()}/{key}")
 
     async def trashed(self) -> AsyncIterator[Sequence[Trashed]]:
-        """Yield the files in the trash, a few hundred at a time."""
+        """Yield the files in the trash, a few hundred at a time. Raises StorageUnavailable."""
         async for page in self._list(_TRASH):
             yield [trashed for one in page if (trashed := _trashed(one.key))]
 
     async def put_back(self, trashed: Trashed) -> None:
-        """Put a file back from the trash; one that another replica has just put back is no error."""
+        """Put a file back from the trash; one that another replica has just put back is no error.
+
+        Raises StorageUnavailable.
+        """
         await self._move(trashed.path, trashed.key)
 
     async def _move(self, old: str, new: str) -> None:
+        # Not flushed: after a power cut the file has one name or the other, and the next round sees which.
         try:
             await obstore.rename_async(self._store, old, new)
         except FileNotFoundError:
             return
+        except BaseError as error:
+            raise StorageUnavailable("nothing can be moved at the moment") from error
 
     async def owner(self) -> str | None:
         """Return the installation this store belongs to; None while none has claimed it.
@@ -208,9 +255,10 @@ class ObjectStorage:
         A folder that is missing is made. Raises StorageUnavailable.
         """
         try:
-            if self._make:
-                self._make()
+            if self._folder is not None:
+                await asyncio.to_thread(_make, self._folder)
             await obstore.put_async(self._store, _OWNER, owner.encode(), mode="overwrite" if anew else "create")
+            await self._flush(_OWNER)
         except AlreadyExistsError:
             return
         except (BaseError, OSError) as error:
@@ -236,6 +284,49 @@ async def _chunks(stream: AsyncIterator[object]) -> AsyncIterator[bytes]:
         yield bytes(chunk)  # pyright: ignore[reportArgumentType] - a buffer, which its stub types by version
 
 
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
+
+
+def _flush(folder: Path, key: str) -> None:
+    """Flush a file, then the folders that lead to it."""
+    file = folder / key
+    for path in (file, *file.parents):
+        _sync(path)
+        if path == folder:
+            return
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _parts(folder: Path) -> list[Stored]:
+    """Return the parts in a folder but those in its trash, where none are written."""
+    found: list[Stored] = []
+    for path, folders, files in os.walk(folder, onerror=_fail):
+        if Path(path) == folder and _TRASH.rstrip("/") in folders:
+            folders.remove(_TRASH.rstrip("/"))
+        for part in (Path(path, name) for name in files if _PART.search(name)):
+            try:
+                grew = part.stat().st_mtime
+            except FileNotFoundError:  # it is whole by now, or was given up
+                continue
+            found.append(Stored(part.relative_to(folder).as_posix(), datetime.fromtimestamp(grew, UTC)))
+    return found
+
+
+def _fail(error: OSError) -> None:
+    raise error
+
+
 def _folder(path: Path) -> LocalStore:
     path.stat()  # FileNotFoundError, which the library's own error does not tell from others
     return LocalStore(path)
@@ -250,7 +341,7 @@ def open_storage(url: str) -> ObjectStorage:
     parts = urlsplit(url)
     if parts.scheme == "file":
         folder = Path(unquote(parts.path))
-        return ObjectStorage(partial(_folder, folder), make=partial(folder.mkdir, parents=True, exist_ok=True))
+        return ObjectStorage(partial(_folder, folder), folder=folder)
     if parts.scheme == "s3":
         return ObjectStorage(partial(S3Store.from_url, url, retry_config={"retry_timeout": RETRIED_FOR}))
     if parts.scheme == "memory":

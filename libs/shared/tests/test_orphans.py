@@ -1,19 +1,23 @@
 """Stored files no row names: nothing is deleted because one of two stores says so."""
 
 import asyncio
+import os
+import re
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
+from embedded import ports
 from shared import telemetry
+from shared.cli import report_errors
 from shared.jobs import Jobs, Work
 from shared.orphans import TRASH_KEPT, retry_orphans
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage
 from shared.store_owner import claim_store, guard_store, installation_id
 from shared.testing.services import FrozenClock
 
-from .stores import HANDFUL, ResponseCache, pieces
+from .stores import AGE, HANDFUL, ResponseCache, pieces
 
 
 async def another_database(response_cache):
@@ -126,7 +130,10 @@ async def test_nothing_goes_from_the_store_of_another_installation(response_cach
     await response_cache.claim()
     await response_cache.put("b")
     await response_cache.command("show")
-    assert "belongs to this installation; 2 files named by no row; 0 in the trash" in capsys.readouterr().out
+    assert (
+        "belongs to this installation; 2 files named by no row; 0 parts of uploads cut off; 0 in the trash"
+        in capsys.readouterr().out
+    )
     await retry_orphans(response_cache.work)  # the next minute, and not the next round after the pause
     assert await response_cache.set_aside() == []
     assert (await response_cache.files(), await response_cache.trash()) == (set(), {"a", "b"})
@@ -248,3 +255,52 @@ async def test_what_somebody_else_put_into_the_trash_stays_there_and_stops_nothi
     assert await response_cache.trash() == set()
     assert (tmp_path / "trash/README").exists()
     assert (tmp_path / "trash/notaday/k").exists()
+
+
+@pytest.mark.parametrize("action", ["show", "claim", "trash"])
+@pytest.mark.parametrize("store", ["missing bucket", "server away", "folder is a file"])
+async def test_the_command_says_in_a_line_that_the_store_is_not_there(
+    payments, s3, tmp_path, monkeypatch, capsys, store, action
+):
+    away = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports.suggest(1)}"} if store == "server away" else {}
+    for name, value in {**s3, **away}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("shared.storage.RETRIED_FOR", timedelta(seconds=0.2))
+    (tmp_path / "file").touch()
+    url = f"file://{tmp_path}/file" if store == "folder is a file" else "s3://no-such-bucket"
+    response_cache = ResponseCache(payments.database, open_storage(url), FrozenClock())
+    assert await report_errors(response_cache.command(action)) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert re.fullmatch("the file store cannot be (read|listed) .*|nothing can be stored .*|.*: claim it first", line)
+
+
+@pytest.mark.parametrize("action", ["remove", "trash"])
+async def test_parts_of_uploads_that_a_crash_cut_off_are_counted_and_deleted(payments, tmp_path, capsys, action):
+    """However many they are: no database can name them. One that still grows stays."""
+    response_cache = ResponseCache(payments.database, open_storage(tmp_path.as_uri()), FrozenClock())
+    response_cache.clock.at = datetime.now(UTC)
+    await response_cache.claim()
+    await response_cache.put("work", named=True)
+    old = response_cache.clock.at - AGE - timedelta(minutes=1)
+    for number in range(2 * HANDFUL):
+        part = tmp_path / f"{number}#1"
+        part.write_bytes(b"the beginning of somebody's work")
+        os.utime(part, (old.timestamp(), old.timestamp()))
+    (tmp_path / "growing#1").touch()
+    await response_cache.command("show")
+    assert f"{2 * HANDFUL} parts of uploads cut off" in capsys.readouterr().out
+    await (response_cache.remove() if action == "remove" else response_cache.command("trash"))
+    assert {one.name for one in tmp_path.glob("*#1")} == {"growing#1"}
+    assert (await response_cache.files(), await response_cache.trash()) == ({"work"}, set())
+    await response_cache.command("show")
+    assert "0 files named by no row; 0 parts of uploads cut off" in capsys.readouterr().out
+
+
+async def test_no_part_goes_from_the_store_of_another_installation(payments, tmp_path):
+    response_cache = ResponseCache(payments.database, open_storage(tmp_path.as_uri()), FrozenClock())
+    await response_cache.claim()
+    await another_database(response_cache)
+    (tmp_path / "theirs#1").touch()
+    response_cache.clock.at = datetime.now(UTC) + 2 * AGE
+    await response_cache.remove()
+    assert (tmp_path / "theirs#1").exists()

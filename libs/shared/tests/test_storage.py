@@ -1,8 +1,10 @@
 """Stored files, on every kind of store: a folder, memory, and S3 as a server speaks it over HTTP."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 
 import pytest
 from obstore.store import MemoryStore
@@ -11,9 +13,10 @@ from sqlalchemy import text
 from embedded import ports
 from shared.files import Checked
 from shared.jobs import Work
-from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, open_storage
+from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, Trashed, open_storage
 from shared.web.files import attachment
 
+from .messaging_nodes import eventually
 from .object_stores import BUCKET
 
 
@@ -70,11 +73,85 @@ async def test_what_is_deleted_is_gone_and_may_be_deleted_again(storage):
 async def test_a_store_that_is_away_is_reported_as_such(s3, monkeypatch):
     for name, value in {**s3, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports.suggest(1)}"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr("shared.storage.RETRIED_FOR", timedelta(seconds=0.1))
     storage = open_storage(f"s3://{BUCKET}")
+
+    async def listed(pages):
+        return [page async for page in pages]
+
+    for ask in (
+        storage.put("any", pieces(b"a")),
+        storage.open("any"),
+        storage.size("any"),
+        storage.delete("any"),
+        storage.trash("any", date(2026, 12, 1)),
+        storage.put_back(Trashed("trash/2026-12-01/any", "any", date(2026, 12, 1))),
+        storage.owner(),
+        storage.claim("us"),
+        listed(storage.pages()),
+        listed(storage.trashed()),
+    ):
+        with pytest.raises(StorageUnavailable):
+            await ask
+
+
+async def test_a_file_its_name_and_the_folders_to_it_are_flushed_before_it_counts_as_stored(tmp_path, monkeypatch):
+    folder, flushed, sync = tmp_path / "not" / "yet there", [], os.fsync
+
+    def fsync(descriptor):
+        flushed.append(os.fstat(descriptor).st_ino)
+        assert not list(tmp_path.rglob("*#1")), "under its last name"
+        sync(descriptor)
+
+    def numbers(*paths):
+        return [path.stat().st_ino for path in paths]
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    storage = open_storage(folder.as_uri())
+    await storage.claim("us")
+    assert flushed == numbers(tmp_path, tmp_path / "not", folder / "installation", folder)
+    flushed.clear()
+    await storage.put("one/project.pdf", pieces(b"x"))
+    assert flushed == numbers(folder / "one/project.pdf", folder / "one", folder)
+
+
+async def test_a_file_that_the_disk_did_not_take_is_not_stored(tmp_path, monkeypatch):
+    def fsync(_):
+        raise OSError(errno.EIO, "the disk is broken")
+
+    storage = open_storage(tmp_path.as_uri())
+    monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StorageUnavailable):
-        await storage.put("any", pieces(b"a"))
-    with pytest.raises(StorageUnavailable):
-        await storage.open("any")
+        await storage.put("work", pieces(b"x"))
+
+
+async def test_a_part_of_an_upload_is_found_and_deleted_and_is_no_file(tmp_path):
+    storage, under_way, go_on = open_storage(tmp_path.as_uri()), asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield bytes(2 * PART_BYTES)
+        under_way.set()
+        await go_on.wait()
+        yield b"end"
+
+    async def parts():
+        return {one.key async for page in storage.parts() for one in page}
+
+    uploading = asyncio.create_task(storage.put("one/work", slow()))
+    await under_way.wait()
+
+    async def some() -> bool:
+        return bool(await parts())
+
+    await eventually(some)
+    assert (await parts(), await keys(storage)) == ({"one/work#1"}, set())
+    go_on.set()
+    await uploading
+    assert (await parts(), await keys(storage)) == (set(), {"one/work"})
+    (tmp_path / "one/work#1").touch()  # another that a crash cut off
+    await storage.delete_part("one/work#1")
+    await storage.delete_part("one/work#1")
+    assert (await parts(), await keys(storage)) == (set(), {"one/work"})
 
 
 def test_an_unknown_kind_of_store_is_refused():
