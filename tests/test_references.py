@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 RULES = (ROOT / "docs/rules.md").read_text()
 DECISIONS = ROOT / "docs/decisions"
 
-_CASE = re.compile(r"(?<![\w/#-])([AFMPRTW]\d{1,2})\b(?![-/])")
-_CASES_IN_A_NAME = re.compile(r"(?:test|and)_([afmprtw]\d{1,2})(?=_)")
+_CASE = re.compile(r"(?<![\w/#-])([AFHMPRTW]\d{1,2})\b(?![-/])")
+_CASES_IN_A_NAME = re.compile(r"(?:test|and)_([afhmprtw]\d{1,2})(?=_)")
 _STANDARD = re.compile(
     r"RFC \d|NIST SP|Unicode|RDFC|1EdTech|W3C|Verifiable Credentials|Data Integrity|Controlled Identifiers"
 )

@@ -13,7 +13,6 @@ from credentials.tables.courses import Price
 from credentials.tables.facts import (
     Achievement,
     Credit,
-    Dispute,
     MisconductCase,
     Payment,
     Pin,
@@ -21,6 +20,7 @@ from credentials.tables.facts import (
     Result,
     Revocation,
     SubjectName,
+    Suspension,
     Voiding,
 )
 from credentials.tables.partners import Partner
@@ -48,13 +48,15 @@ from shared.events.enrolment import (
     EnrolmentActivated,
     EnrolmentCancelled,
     EnrolmentFailed,
+    EnrolmentReinstated,
+    EnrolmentSuspended,
     LearnerAnonymised,
     LearnerContactChanged,
     LearnerNameChanged,
     LearnerRegistered,
 )
 from shared.events.gateway import PartnerClosed, PartnerRegistered
-from shared.events.payments import DisputeClosed, DisputeOpened, PaymentRestored, PaymentReversed, PaymentSettled
+from shared.events.payments import PaymentRestored, PaymentReversed, PaymentSettled
 from shared.messaging import Inbox, RetryLater
 
 inbox = Inbox("credentials")
@@ -173,12 +175,17 @@ async def pin_regulations(session: AsyncSession, activated: EnrolmentActivated) 
 @inbox.on(EnrolmentCancelled, EnrolmentFailed)
 async def note_end_of_enrolment(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed) -> None:
     """Take an enrolment out of plans, since it will bring no credit; hold credit it has brought if its money went
-    back."""
+    back, and nothing else any longer."""
     about = ended.enrolment_id, ended.learner_id, ended.course_id
     if isinstance(ended, EnrolmentFailed):
         await courses.note_enrolment(session, *about, ended_at=ended.failed_at)
         return
-    await advisory_lock(session, "learner", ended.learner_id)
+    await facts.keep_suspension(
+        session,
+        Suspension(
+            enrolment_id=ended.enrolment_id, learner_id=ended.learner_id, sequence=ended.sequence, suspended=False
+        ),
+    )
     await courses.note_enrolment(
         session,
         *about,
@@ -308,28 +315,24 @@ async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) 
         await emails.email_credit_reinstated(session, record, reinstated.credit_id, reinstated.reinstated_at)
 
 
-@inbox.on(DisputeOpened)
-async def hold_claims_in_dispute(session: AsyncSession, opened: DisputeOpened) -> None:
-    """Hold claims until a dispute is closed; ratified credit stays."""
-    await facts.keep_span(
+@inbox.on(EnrolmentSuspended, EnrolmentReinstated)
+async def hold_claims(session: AsyncSession, changed: EnrolmentSuspended | EnrolmentReinstated) -> None:
+    """Hold claims while the money of an enrolment is gone or disputed; ratified credit stays."""
+    await facts.keep_suspension(
         session,
-        Dispute(dispute_id=opened.dispute_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
-    )
-
-
-@inbox.on(DisputeClosed)
-async def free_claims_after_dispute(session: AsyncSession, closed: DisputeClosed) -> None:
-    """Free claims from a dispute. Where its money was lost, the payment's reversal holds them from here on."""
-    await facts.keep_span(
-        session,
-        Dispute(dispute_id=closed.dispute_id, learner_id=closed.learner_id, closed_at=closed.closed_at),
+        Suspension(
+            enrolment_id=changed.enrolment_id,
+            learner_id=changed.learner_id,
+            sequence=changed.sequence,
+            suspended=isinstance(changed, EnrolmentSuspended),
+        ),
     )
 
 
 @inbox.on(MisconductOpened)
 async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -> None:
     """Hold claims while a panel may still take credit away."""
-    await facts.keep_span(
+    await facts.keep_case(
         session,
         MisconductCase(case_id=opened.case_id, learner_id=opened.learner_id, opened_at=opened.opened_at),
     )
@@ -338,22 +341,23 @@ async def hold_claims_in_case(session: AsyncSession, opened: MisconductOpened) -
 @inbox.on(MisconductDecided)
 async def free_claims_after_case(session: AsyncSession, decided: MisconductDecided) -> None:
     """Free claims from a case. Credit that the decision took is revoked by an event of its own."""
-    await facts.keep_span(
+    await facts.keep_case(
         session,
         MisconductCase(case_id=decided.case_id, learner_id=decided.learner_id, closed_at=decided.decided_at),
     )
 
 
 @inbox.on(PaymentReversed)
-async def hold_claims(session: AsyncSession, reversed_: PaymentReversed) -> None:
-    """Hold claims until an order's money is settled; ratified credit stays."""
+async def note_lost_money(session: AsyncSession, reversed_: PaymentReversed) -> None:
+    """Note that an order's money is gone: credit of a course that ended is held. While it may still be paid again,
+    its enrolment is suspended, which holds claims."""
     gone = Payment(order_id=reversed_.order_id, learner_id=reversed_.learner_id, reversed_at=reversed_.reversed_at)
     await facts.keep_payment(session, gone)
 
 
 @inbox.on(PaymentSettled, PaymentRestored)
-async def free_claims(session: AsyncSession, returned: PaymentSettled | PaymentRestored) -> None:
-    """Free claims that were held for an order's lost money, which came after all."""
+async def note_returned_money(session: AsyncSession, returned: PaymentSettled | PaymentRestored) -> None:
+    """Note that an order's money is there: credit that was held for want of it counts again."""
     at = returned.settled_at if isinstance(returned, PaymentSettled) else returned.restored_at
     await facts.keep_payment(
         session, Payment(order_id=returned.order_id, learner_id=returned.learner_id, settled_at=at)

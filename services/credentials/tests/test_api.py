@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 from copy import deepcopy
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from html import unescape
 
 import pytest
@@ -25,10 +25,9 @@ from .announcements import (
     named,
     passed,
     registered,
-    reversed_payment,
     revoked,
-    settled,
 )
+from .holds import suspension_of
 
 CLAIM = {"level": "pgcert", "title": "PGCert in Data Science"}
 
@@ -171,14 +170,14 @@ async def test_claims_wait_while_a_payment_is_reversed(service, session, clock) 
     """F6."""
     learner = new_id()
     await hold_credit(session, learner, DS=4)
-    gone = reversed_payment(learner)
-    await consume(session, settled(learner, gone.order_id, gone.reversed_at - timedelta(days=2)), gone)
+    gone, back = suspension_of(learner)
+    await consume(session, gone)
     async with service.client("learner", id=learner) as client:
         assert (await client.get("/v1/award-options")).json()["on_hold"]
         answer = await client.post("/v1/award-claims", json=CLAIM)
         assert len((await client.get("/v1/credits")).json()["items"]) == 4
         assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
-        await consume(session, settled(learner, gone.order_id, gone.reversed_at + timedelta(days=2)))
+        await consume(session, back)
         assert (await client.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 

@@ -20,10 +20,10 @@ from .announcements import (
     hold_credit,
     named,
     renamed,
-    reversed_payment,
     revoked,
 )
 from .courses import priced
+from .holds import suspended
 
 FORECAST, PLANS, WHAT_IF = "/v1/award-options/outlook", "/v1/award-options/plans", "/v1/award-options/what-if"
 PUBLIC = "/v1/award-forecasts"
@@ -75,7 +75,7 @@ async def test_the_forecast_gives_the_reason_of_each_credit_that_does_not_count(
     await consume(session, revoked(learner, "DS02"), course("LOW01", DS, level=6), again, lower)
     async with service.client("learner", id=learner) as client:
         seen = (await client.get(FORECAST)).json()
-        await consume(session, reversed_payment(learner))
+        await consume(session, suspended(learner))
         held = (await client.get(FORECAST)).json()
     reasons = {one["credit_id"]: one["reason"] for one in seen["excluded"]}
     assert reasons == {

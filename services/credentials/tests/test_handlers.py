@@ -47,7 +47,7 @@ from .announcements import (
     settled,
     voided,
 )
-from .holds import case_of
+from .holds import case_of, suspension_of
 from .reviews import reinstated
 
 DAY = timedelta(days=1)
@@ -132,6 +132,7 @@ def life_of(learner: UUID, prefix: str) -> list:
         reinstated(learner, codes[3]),
         money_gone,
         back,
+        *suspension_of(learner),
         opened,
         decided,
     ]

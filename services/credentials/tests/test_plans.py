@@ -137,6 +137,7 @@ TABLES = {
     ),
     "disputes": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
     "misconduct_cases": Table({"opened_at": at(days=-9), "closed_at": at(days=-1)}),
+    "suspensions": Table({"suspended": False}),
     "payments": Table({"settled_at": at(days=-9)}),
     "pins": Table({"regulations_version": "mc-regs-2026.2"}),
     "documents": Table(

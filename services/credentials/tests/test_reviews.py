@@ -20,7 +20,6 @@ from shared.events.credentials import (
     AwardWithdrawn,
     BadgeRevoked,
 )
-from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
 from shared.testing.services import published
 
@@ -379,21 +378,6 @@ async def test_revocation_and_reinstatement_count_by_their_dates_whichever_arriv
 
 def revoked_at(days: int):
     return lambda who: revoked(who, "DS04").model_copy(update={"revoked_at": BEFORE + timedelta(days=days)})
-
-
-async def test_f6_claims_wait_while_a_payment_is_in_dispute(service, session, clock) -> None:
-    learner = new_id()
-    await hold_credit(session, learner, DS=4)
-    ids = {"dispute_id": new_id(), "order_id": new_id(), "payment_id": new_id(), "learner_id": learner}
-    opened = DisputeOpened(**ids, reason_code="fraudulent", opened_at=BEFORE)
-    closed = DisputeClosed(**ids, outcome="won", closed_at=BEFORE + timedelta(days=3))
-    async with service.client("learner", id=learner) as own:
-        await consume(session, opened)
-        answer = await own.post("/v1/award-claims", json=CLAIM)
-        assert (answer.status_code, answer.json()["code"]) == (409, "on_hold")
-        assert len((await own.get("/v1/credits")).json()["items"]) == 4
-        await consume(session, closed, opened)
-        assert (await own.post("/v1/award-claims", json=CLAIM)).status_code == 201
 
 
 async def test_whoever_took_the_credit_does_not_decide_on_the_award(service, session, clock) -> None:

@@ -10,12 +10,11 @@ from credentials.domain.policies import years_after
 from credentials.domain.sharing import ExpiryOutOfBounds, expiry
 from credentials.domain.transfers import AcceptanceOutOfBounds, check_acceptance
 from shared.events.gateway import PartnerClosed
-from shared.events.payments import DisputeClosed, DisputeOpened
 from shared.ids import new_id
 
-from .announcements import BEFORE, consume, reversed_payment, settled
+from .announcements import consume
 from .degrees import act, decision, programme, request
-from .holds import case_of
+from .holds import case_of, suspension_of
 from .shares import P, know
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -26,20 +25,7 @@ def learner(applicant):
     return applicant
 
 
-def dispute_of(who):
-    ids = {"dispute_id": new_id(), "order_id": new_id(), "payment_id": new_id(), "learner_id": who}
-    return (
-        DisputeOpened(**ids, reason_code="fraudulent", opened_at=BEFORE),
-        DisputeClosed(**ids, outcome="won", closed_at=BEFORE + timedelta(days=3)),
-    )
-
-
-def loss_of(who):
-    gone = reversed_payment(who)
-    return gone, settled(who, gone.order_id, BEFORE + timedelta(days=3))
-
-
-@pytest.mark.parametrize("trouble", [case_of, dispute_of, loss_of])
+@pytest.mark.parametrize("trouble", [case_of, suspension_of])
 async def test_nothing_is_accepted_or_completed_while_something_is_open(
     service,
     session,
@@ -48,7 +34,8 @@ async def test_nothing_is_accepted_or_completed_while_something_is_open(
     trouble,
 ) -> None:
     """However it began: what was free when it was asked for may be in question when it is decided, and at the end."""
-    first, again = trouble(learner), trouble(learner)
+    first = trouble(learner)
+    again = case_of(learner) if trouble is case_of else suspension_of(learner, sequence=4)
     asked = (await request(service, learner, "DS01", "DS02")).json()
     assert asked["on_hold"] is False
     accept = decision(learner, DS01="accept", DS02="refuse")
@@ -72,11 +59,10 @@ async def test_what_is_on_hold_can_be_refused_and_returned(service, session, clo
     """That takes no credit from anybody; and a refusal of all needs no end."""
     asked = (await request(service, learner, "DS01")).json()["transfer_id"]
     await act(service, asked, "decision", decision(learner, DS01="accept"))
-    await consume(session, *case_of(learner), dispute := dispute_of(learner)[0])
-    assert dispute.learner_id == learner
+    await consume(session, *case_of(learner), suspension_of(learner)[0])
     returned = await act(service, asked, "return", {"reason_code": "left_programme"})
     assert (returned.json()["state"], returned.json()["on_hold"]) == ("returned", False)
-    await consume(session, dispute_of(learner)[1].model_copy(update={"dispute_id": dispute.dispute_id}))
+    await consume(session, suspension_of(learner)[1])
     asked = (await request(service, learner, "DS01")).json()["transfer_id"]
     await consume(session, case_of(learner)[0])
     refusal = {"decisions": decision(learner, DS01="refuse")["decisions"]}

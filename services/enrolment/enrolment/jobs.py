@@ -23,11 +23,12 @@ async def settle_waiting_lines(work: Work) -> None:
 
 @jobs.every(60, effect=ENDS)
 async def end_unpaid_enrolments(work: Work) -> None:
-    """Cancel suspended enrolments whose money did not come back in the time that their regulations give."""
-    for version in regulations.versions.all.values():
-        due = queries.suspended_since(work.now() - version.repayment, version.version)
-        name = f"end_unpaid_enrolments {version.version}"
-        await for_each_in_transaction(work, name, due, enrolments.end_unpaid_enrolment)
+    """Cancel suspended enrolments whose money did not come back in the time that their regulations give. Those under
+    regulations that this release does not know are set aside."""
+    now = work.now()
+    until = {one.version: now - one.repayment for one in regulations.versions.all.values()}
+    due = queries.unpaid_enrolments(until)
+    await for_each_in_transaction(work, "end_unpaid_enrolments", due, enrolments.end_unpaid_enrolment)
 
 
 @jobs.every(60, in_each_process=True)

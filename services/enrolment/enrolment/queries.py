@@ -244,15 +244,17 @@ def learners_to_settle(received_until: datetime) -> Select[UUID]:
     )
 
 
-def suspended_since(until: datetime, regulations_version: str) -> Select[UUID]:
-    """Select enrolments under these regulations that have waited for their money since then or longer."""
+def unpaid_enrolments(until: Mapping[str, datetime]) -> Select[UUID]:
+    """Select enrolments that have waited for their money since the instant that `until` has for their regulations or
+    longer, and all that wait under regulations it does not have: only a person can see to those."""
+    version = Enrolment.regulations_version
+    waited_long = (and_(version == known, Enrolment.changed_at <= then) for known, then in until.items())
     return (
         select(Enrolment.enrolment_id)
         .where(
             Enrolment.status == enrolments.EnrolmentStatus.SUSPENDED,
             Enrolment.reason_code != enrolments.DISPUTED,
-            Enrolment.changed_at <= until,
-            Enrolment.regulations_version == regulations_version,
+            or_(version.not_in(until), *waited_long),
         )
         .order_by(Enrolment.changed_at)
     )

@@ -279,3 +279,31 @@ async def test_an_enrolment_that_cannot_be_ended_holds_up_no_other(driver, work,
     await end_unpaid_enrolments(work)
     assert await driver.session.scalar(select(SetAside.row_key)) == str(rows[0])
     assert [event.enrolment_id for event in await driver.announced(EnrolmentCancelled)] == [rows[1]]
+
+
+async def test_an_enrolment_under_regulations_of_a_later_release_is_shown_to_a_person_and_ends_with_that_release(
+    driver, work, clock
+):
+    """As after a release was rolled back: it does not wait unseen for ever, and the others end."""
+    await driver.register()
+    paid = driver.payment(await driver.offer(), await driver.offer())
+    await driver.consume(paid, driver.reversal(paid, clock()))
+    of_later, other = [await driver.enrolment(line.order_line_id) for line in paid.lines]
+    known, of_later.regulations_version = of_later.regulations_version, "mc-regs-2099.1"
+    await driver.session.flush()
+    clock.at += regulations.in_force(paid.confirmed_at).repayment
+    await end_unpaid_enrolments(work)
+    await driver.session.refresh(other)
+    await driver.session.refresh(of_later)
+    assert (of_later.status, other.status) == ("suspended", "cancelled")
+    [aside] = await driver.session.scalars(select(SetAside))
+    assert (aside.job, aside.row_key) == ("end_unpaid_enrolments", str(of_later.enrolment_id))
+    assert aside.last_error.startswith("UnknownRegulations")
+
+    of_later.regulations_version = known
+    await driver.session.flush()
+    clock.advance(minutes=5)
+    await end_unpaid_enrolments(work)
+    await driver.session.refresh(of_later)
+    assert of_later.status == "cancelled"
+    assert list(await driver.session.scalars(select(SetAside))) == []

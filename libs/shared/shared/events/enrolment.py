@@ -114,7 +114,7 @@ class AccessRevoked(Event, type="enrolment.access.revoked.v1", subject="enrolmen
 
 
 class EnrolmentSuspended(
-    Event, type="enrolment.enrolment.suspended.v1", subject="enrolment_id", consumers=("assessment",)
+    Event, type="enrolment.enrolment.suspended.v1", subject="enrolment_id", consumers=("assessment", "credentials")
 ):
     """No submission, no claim until it is reinstated or cancelled. `sequence` orders the states of one enrolment."""
 
@@ -126,9 +126,9 @@ class EnrolmentSuspended(
 
 
 class EnrolmentReinstated(
-    Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", consumers=("assessment",)
+    Event, type="enrolment.enrolment.reinstated.v1", subject="enrolment_id", consumers=("assessment", "credentials")
 ):
-    """A suspended enrolment is active again."""
+    """A suspended enrolment is suspended no longer: its money is there again, or staff let its loss pass."""
 
     enrolment_id: UUID
     learner_id: UUID

@@ -123,10 +123,9 @@ class PaymentRestored(
     restored_at: Instant
 
 
-class DisputeOpened(
-    Event, type="payments.dispute.opened.v1", subject="dispute_id", consumers=("enrolment", "credentials")
-):
-    """The payer asks their bank for the money back; finance entered it. Nothing is claimed until it is closed."""
+class DisputeOpened(Event, type="payments.dispute.opened.v1", subject="dispute_id", consumers=("enrolment",)):
+    """The payer asks their bank for the money back; finance entered it. While it is about the payment that pays the
+    order, the enrolments are suspended until it is closed, and nothing is claimed."""
 
     dispute_id: UUID
     order_id: UUID
@@ -136,9 +135,7 @@ class DisputeOpened(
     opened_at: Instant
 
 
-class DisputeClosed(
-    Event, type="payments.dispute.closed.v1", subject="dispute_id", consumers=("enrolment", "credentials")
-):
+class DisputeClosed(Event, type="payments.dispute.closed.v1", subject="dispute_id", consumers=("enrolment",)):
     """outcome: won and withdrawn leave the money here; lost took it away, which PaymentReversed announces besides."""
 
     dispute_id: UUID

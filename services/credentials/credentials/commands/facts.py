@@ -8,10 +8,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.commands.projection import rebuild
-from credentials.queries.holds import ended_for_want_of_money
+from credentials.queries.holds import ended_beside_its_money
 from credentials.queries.records import Record
 from credentials.tables.base import Base
-from credentials.tables.facts import Dispute, MisconductCase, Payment, Result
+from credentials.tables.facts import MisconductCase, Payment, Result, Suspension
 from shared.database import advisory_lock
 
 
@@ -38,7 +38,7 @@ async def keep_latest_result(session: AsyncSession, result: Result) -> None:
 async def keep_payment(session: AsyncSession, payment: Payment) -> None:
     """Add what is known of an order's money; the latest instant of each kind stands.
 
-    Where an enrolment ended for want of that money, the learner is rebuilt, since held credit may count again.
+    Where it decides whether credit of an ended enrolment is held, the learner is rebuilt.
     """
     await advisory_lock(session, "learner", payment.learner_id)
     statement = insert(Payment).values(_values(payment))
@@ -51,17 +51,34 @@ async def keep_payment(session: AsyncSession, payment: Payment) -> None:
         )
     }
     await session.execute(statement.on_conflict_do_update(index_elements=[Payment.order_id], set_=latest))
-    if await ended_for_want_of_money(session, payment.order_id):
+    if await ended_beside_its_money(session, payment.order_id):
         await rebuild(session, payment.learner_id)
 
 
-async def keep_span(session: AsyncSession, span: Dispute | MisconductCase) -> None:
-    """Add what is known of something that begins and ends; either event may arrive first."""
-    table = type(span)
-    statement = insert(table).values(_values(span))
-    known = {name: func.coalesce(getattr(table, name), statement.excluded[name]) for name in ("opened_at", "closed_at")}
-    key = inspect(table).primary_key
-    await session.execute(statement.on_conflict_do_update(index_elements=key, set_=known))
+async def keep_suspension(session: AsyncSession, suspension: Suspension) -> None:
+    """Store whether an enrolment is suspended, unless a later state of it is stored. Holds the learner's advisory lock
+    until the transaction ends: no claim is decided meanwhile."""
+    await advisory_lock(session, "learner", suspension.learner_id)
+    statement = insert(Suspension).values(_values(suspension))
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[Suspension.enrolment_id],
+            set_={name: statement.excluded[name] for name in ("sequence", "suspended")},
+            where=Suspension.sequence < statement.excluded.sequence,
+        )
+    )
+
+
+async def keep_case(session: AsyncSession, case: MisconductCase) -> None:
+    """Add what is known of a case; its end may arrive before its beginning. Holds the learner's advisory lock, as
+    `keep_suspension` does."""
+    await advisory_lock(session, "learner", case.learner_id)
+    statement = insert(MisconductCase).values(_values(case))
+    known = {
+        name: func.coalesce(getattr(MisconductCase, name), statement.excluded[name])
+        for name in ("opened_at", "closed_at")
+    }
+    await session.execute(statement.on_conflict_do_update(index_elements=[MisconductCase.case_id], set_=known))
 
 
 async def store_and_rebuild(session: AsyncSession, learner_id: UUID, fact: Base) -> Record | None:

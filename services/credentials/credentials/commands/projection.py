@@ -11,12 +11,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, delete, exists, select, update
+from sqlalchemy import and_, case, delete, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.commands import documents, emails, issuing, reviews
 from credentials.domain import eligibility
+from credentials.domain.holds import PAYMENT_LOST, REFUNDED
 from credentials.queries.courses import known_everywhere
 from credentials.queries.holds import is_held, is_unpaid
 from credentials.queries.records import Record, record_of
@@ -75,9 +76,8 @@ async def _settle_holds(
     credit, enrolment, hold = Credit, Enrolment, CreditHold
     of_unpaid = enrolment.enrolment_id == credit.enrolment_id, credit.learner_id == learner_id, is_unpaid()
     columns = ("credit_id", "learner_id", "reason_code", "held_at", "refund_by")
-    unpaid = select(
-        credit.credit_id, credit.learner_id, enrolment.end_reason, enrolment.ended_at, enrolment.refund_by
-    ).where(*of_unpaid)
+    why = case((enrolment.end_reason == REFUNDED, REFUNDED), else_=PAYMENT_LOST)
+    unpaid = select(credit.credit_id, credit.learner_id, why, enrolment.ended_at, enrolment.refund_by).where(*of_unpaid)
     statement = insert(hold).from_select(columns, unpaid)
     lost_again = hold.released_at.is_not(None), hold.released_by.is_(None)
     begun = await session.execute(

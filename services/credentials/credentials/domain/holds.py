@@ -6,6 +6,8 @@ from shared.errors import Conflict, Forbidden
 
 REFUNDED: Final = "refunded"
 """Why an enrolment ended whose money was given back, and its credit is held."""
+WITHDRAWN: Final = "withdrawn"
+"""Why an enrolment ended that its learner gave up; where its money is taken back from us, its credit is held."""
 PAYMENT_LOST: Final = "payment_lost"
 """Why an enrolment ended whose money was taken back from us; it may come again, and until then its credit is held."""
 

@@ -3,20 +3,28 @@
 from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.domain.holds import PAYMENT_LOST, REFUNDED
+from credentials.domain.holds import PAYMENT_LOST, REFUNDED, WITHDRAWN
 from credentials.tables.awards import CreditHold
 from credentials.tables.courses import Enrolment
 from credentials.tables.facts import Credit, Payment
 
 
 def is_unpaid() -> ColumnElement[bool]:
-    """Return a condition on enrolments: the money went back, and where it was lost, did not come again."""
+    """Return a condition on enrolments that ended: the money went back, or was lost and did not come again."""
     enrolment, payment = Enrolment, Payment
-    came = exists().where(payment.order_id == enrolment.order_id, payment.settled_at > payment.reversed_at)
-    return or_(enrolment.end_reason == REFUNDED, and_(enrolment.end_reason == PAYMENT_LOST, ~came))
+    of_order = payment.order_id == enrolment.order_id
+    came = exists().where(of_order, payment.settled_at > payment.reversed_at)
+    gone = exists().where(
+        of_order, func.coalesce(payment.settled_at <= payment.reversed_at, payment.reversed_at.is_not(None))
+    )
+    return or_(
+        enrolment.end_reason == REFUNDED,
+        and_(enrolment.end_reason == PAYMENT_LOST, ~came),
+        and_(enrolment.end_reason == WITHDRAWN, gone),
+    )
 
 
 def is_held() -> ColumnElement[bool]:
@@ -47,8 +55,9 @@ async def has_brought_credit(session: AsyncSession, learner_id: UUID, enrolment_
     return bool(await session.scalar(select(found)))
 
 
-async def ended_for_want_of_money(session: AsyncSession, order_id: UUID) -> bool:
-    """Return whether an enrolment of the order ended because its payment was lost."""
+async def ended_beside_its_money(session: AsyncSession, order_id: UUID) -> bool:
+    """Return whether an enrolment of the order ended in a way after which its credit is held only while the money is
+    gone."""
     enrolment = Enrolment
-    found = exists().where(enrolment.order_id == order_id, enrolment.end_reason == PAYMENT_LOST)
+    found = exists().where(enrolment.order_id == order_id, enrolment.end_reason.in_((PAYMENT_LOST, WITHDRAWN)))
     return bool(await session.scalar(select(found)))

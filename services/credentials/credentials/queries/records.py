@@ -17,14 +17,13 @@ from credentials.queries.holds import is_held
 from credentials.tables.awards import Allocation, Award, CreditHold
 from credentials.tables.facts import (
     Achievement,
-    Dispute,
     MisconductCase,
-    Payment,
     Pin,
     Reinstatement,
     Result,
     Revocation,
     SubjectName,
+    Suspension,
     Voiding,
 )
 from credentials.tables.facts import Credit as CreditRow
@@ -254,23 +253,14 @@ async def is_on_hold(session: AsyncSession, learner_id: UUID) -> bool:
 
 
 async def on_hold_among(session: AsyncSession, learner_ids: Collection[UUID]) -> set[UUID]:
-    """Return those of these learners who are on hold.
-
-    Money of one of their orders is gone and has not come since, or is in dispute, or a case of misconduct is open.
-    """
-    payment, dispute, case = Payment, Dispute, MisconductCase
-    gone = select(payment.learner_id).where(
-        payment.learner_id.in_(learner_ids),
-        payment.reversed_at.is_not(None),
-        or_(payment.settled_at.is_(None), payment.settled_at <= payment.reversed_at),
+    """Return those of these learners who are on hold: an enrolment of theirs is suspended, or a case of misconduct is
+    open. Source: docs/rules.md, "Holds"."""
+    suspension, case = Suspension, MisconductCase
+    suspended = select(suspension.learner_id).where(suspension.learner_id.in_(learner_ids), suspension.suspended)
+    accused = select(case.learner_id).where(
+        case.learner_id.in_(learner_ids), case.opened_at.is_not(None), case.closed_at.is_(None)
     )
-    under_way = (
-        select(one.learner_id).where(
-            one.learner_id.in_(learner_ids), one.opened_at.is_not(None), one.closed_at.is_(None)
-        )
-        for one in (dispute, case)
-    )
-    return set(await session.scalars(gone.union(*under_way)))
+    return set(await session.scalars(suspended.union(accused)))
 
 
 async def pending_of(session: AsyncSession, learner_id: UUID) -> Sequence[tuple[Result, str | None]]:

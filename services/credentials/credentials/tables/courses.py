@@ -56,7 +56,7 @@ class Enrolment(Base):
     __tablename__ = "enrolments"
     __table_args__ = (
         Index(None, "learner_id"),
-        Index(None, "order_id", postgresql_where=text("end_reason = 'payment_lost'")),
+        Index("ix_enrolments_ended", "order_id", postgresql_where=text("end_reason in ('payment_lost', 'withdrawn')")),
     )
 
     enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)

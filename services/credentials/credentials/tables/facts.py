@@ -166,10 +166,8 @@ class Reinstatement(Base):
 
 
 class Payment(Base):
-    """The last instants at which an order's money was known to be gone, and to be there.
-
-    While it is gone the learner claims nothing; ratified credit stays.
-    """
+    """The last instants at which an order's money was known to be gone, and to be there: where a course ended without
+    it, its credit is held until it comes."""
 
     __tablename__ = "payments"
     __table_args__ = (Index("ix_payments_reversed", "learner_id", postgresql_where=text("reversed_at is not null")),)
@@ -180,11 +178,24 @@ class Payment(Base):
     settled_at: Mapped[datetime | None]
 
 
-class Dispute(Base):
-    """A payer's request to their bank to have the money back: until it is closed the learner claims nothing.
+class Suspension(Base):
+    """Whether an enrolment is suspended, since its money is gone or disputed: while one is, the learner claims nothing.
 
-    Its end may arrive before its beginning. If the money is lost, a reversed payment is announced besides.
+    Enrolment alone knows which payment pays, what staff let pass and when the time to pay is over. The state with the
+    highest `sequence` stands, whichever arrives first.
     """
+
+    __tablename__ = "suspensions"
+    __table_args__ = (Index("ix_suspensions_open", "learner_id", postgresql_where=text("suspended")),)
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    sequence: Mapped[int]
+    suspended: Mapped[bool]
+
+
+class Dispute(Base):
+    """Written no more: suspended enrolments hold claims. It is left for the release before this one."""
 
     __tablename__ = "disputes"
     __table_args__ = (Index("ix_disputes_open", "learner_id", postgresql_where=text("closed_at is null")),)

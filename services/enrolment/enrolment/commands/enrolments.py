@@ -107,8 +107,7 @@ async def keep_paid_lines(session: AsyncSession, confirmed: PaymentConfirmed) ->
 async def withdraw_enrolment(session: AsyncSession, enrolment_id: UUID) -> Enrolment:
     """Cancel an enrolment that the learner gives up, without a refund. Raises EnrolmentNotOpen."""
     enrolment = await _take(session, enrolment_id)
-    if enrolment.status not in enrolments.OPEN:
-        raise enrolments.EnrolmentNotOpen(f"this enrolment is {enrolment.status}")
+    enrolments.check_withdrawal(queries.ground_of(enrolment), await queries.facts_of(session, enrolment.learner_id))
     await _decide_on(session, enrolment, Withdrawal)
     return enrolment
 

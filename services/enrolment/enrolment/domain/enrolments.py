@@ -109,12 +109,27 @@ def derived_state(ground: Ground, facts: Collection[Fact]) -> DerivedState:
         )
     if _is_disputed(ground, facts):
         return DerivedState(EnrolmentStatus.SUSPENDED, DISPUTED)
+    return _of_study(ground, facts)
+
+
+def _of_study(ground: Ground, facts: Collection[Fact]) -> DerivedState:
+    """Return the status that the enrolment has where nothing is to be said about its money."""
     mine = [fact for fact in facts if isinstance(fact, EnrolmentFact) and fact.enrolment_id == ground.enrolment_id]
     if of_kind(mine, CreditAwarded):
         return DerivedState(EnrolmentStatus.COMPLETED)
     if of_kind(mine, AttemptsExhausted):
         return DerivedState(EnrolmentStatus.FAILED, "attempts_exhausted")
     return DerivedState(EnrolmentStatus.ACTIVE)
+
+
+def check_withdrawal(ground: Ground, facts: Collection[Fact]) -> None:
+    """Check that the course is under way; who has passed gets rid of a suspension by paying. Raises
+    EnrolmentNotOpen."""
+    state = derived_state(ground, facts)
+    if state.status is EnrolmentStatus.SUSPENDED:
+        state = _of_study(ground, facts)
+    if state.status is not EnrolmentStatus.ACTIVE:
+        raise EnrolmentNotOpen(f"this enrolment is {state.status}")
 
 
 def _end(ground: Ground, facts: Collection[Fact]) -> DerivedState | None:
