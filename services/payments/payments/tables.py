@@ -359,13 +359,14 @@ class ProviderRefund(Base):
 
 class Dispute(Base):
     """A payer's claim on their bank, as finance entered it. While it is open, its payment is not refunded; what becomes
-    of it concerns no other payment."""
+    of it concerns no other payment. Of those about one payment that are closed, the one closed last counts."""
 
     __tablename__ = "disputes"
     __table_args__ = (
         CheckConstraint("(closed_at is null) = (outcome is null)", name="closed"),
         Index("uq_disputes_open", "payment_id", unique=True, postgresql_where=text("closed_at is null")),
         Index(None, "opened_at", "dispute_id"),
+        Index(None, "payment_id", "closed_at"),
         Index("ix_disputes_waiting", "opened_at", "dispute_id", postgresql_where=text("closed_at is null")),
     )
 

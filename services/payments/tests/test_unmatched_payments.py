@@ -157,6 +157,17 @@ async def not_at_provider(driver):
     await driver.run(compare_with_provider)
 
 
+async def taken_back_without_dispute(driver):
+    order, record = await paid(driver)
+    driver.clock.advance(seconds=1)
+    await driver.status(record["payment_id"], "reversed")
+    for outcome in ("won", "lost"):
+        case = await dispute(driver, order, payment_reference=record["payment_id"])
+        await close(driver, case.json()["dispute_id"], outcome)
+        if outcome == "won":
+            yield
+
+
 async def shown(driver, record, why):
     """As a comparison shows it that could not be explained."""
     from payments.commands.unmatched import show_own_payment
@@ -178,7 +189,7 @@ WAYS = {
             books_differ,
         ),
         *(differs_from_provider, not_at_provider, paid_after_lost_dispute, paid_out_too_much, refunded_too_little),
-        *(refunded_twice, restored_after_loss),
+        *(refunded_twice, restored_after_loss, taken_back_without_dispute),
     )
 }
 

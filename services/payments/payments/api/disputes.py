@@ -72,8 +72,11 @@ async def open_dispute(body: DisputeRequest, session: Session, caller: CallerOf)
 async def close_dispute(
     dispute_id: UUID, closing: DisputeClosingRequest, session: Session, caller: CallerOf
 ) -> DisputeView:
-    """Close a dispute as the bank has decided it. Won or withdrawn, all goes on; lost, the payment counts as
-    reversed."""
+    """Close a dispute as the bank has decided it. Won or withdrawn, all goes on; lost, the payment counts as reversed.
+
+    The dispute about a payment that was closed last counts: one that is won or withdrawn after a lost one restores the
+    payment, or where another pays the order, gives it back. Name a lost payment by `payment_reference` to open it.
+    """
     closed = await disputes.close_dispute(session, dispute_id, closing.outcome, caller.name)
     return await _view(session, closed)
 

@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.unmatched import end_unmatched, show_payment, show_refund, show_to_finance
 from payments.domain import ledger
-from payments.domain.payments import PaymentFact
+from payments.domain.payments import CERTAIN, PaymentFact, State
 from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
 from payments.queries.books import balances, balances_of, position, positions
 from payments.queries.finance import is_still_shown
+from payments.queries.payments import is_lost_to_the_bank, lost_to_the_bank
 from payments.tables import Order, Payment, ProviderRefund, Refund, UnmatchedPayment
 from shared.database import fetch
 
@@ -43,6 +44,7 @@ async def differing_payments(
         )
     }
     changed = await _shown_sums(session, provider, references)
+    taken = await lost_to_the_bank(session, [one.payment_id for one in known.values()])
     wanted = await positions(session, known.values())
     balances = await balances_of(session, wanted)
 
@@ -52,16 +54,21 @@ async def differing_payments(
             return False
         id_ = payment.payment_id
         booked = not ledger.differences(ledger.books(wanted[id_]), payment.currency, balances[id_])
-        return booked and _says_the_same(payment, fact, changed)
+        return booked and _says_the_same(payment, fact, changed, taken=id_ in taken)
 
     agreeing = [one.reference for one in facts if agrees(one)]
     await end_unmatched(session, provider, agreeing, Why.BOOKS_DIFFER, Why.DIFFERS_FROM_PROVIDER, Why.NOT_AT_PROVIDER)
     return [one for one in facts if one.reference not in agreeing]
 
 
-def _says_the_same(payment: Payment, fact: PaymentFact, changed: Mapping[str, tuple[int | None, str | None]]) -> bool:
+def _says_the_same(
+    payment: Payment, fact: PaymentFact, changed: Mapping[str, tuple[int | None, str | None]], *, taken: bool
+) -> bool:
+    """Return whether we have a payment as the provider does. `taken`: the bank has its money."""
     amount, currency = changed.get(payment.reference, (payment.amount_minor, payment.currency))
-    return (payment.provider_status, amount, currency) == (fact.status, fact.amount_minor, fact.currency)
+    lost = payment.state == State.LOST
+    follows = lost if taken else not (lost and fact.status in CERTAIN)
+    return follows and (payment.provider_status, amount, currency) == (fact.status, fact.amount_minor, fact.currency)
 
 
 async def _shown_sums(
@@ -95,7 +102,8 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
         await end_unmatched(session, provider, [said.reference], Why.BOOKS_DIFFER)
     changed = await _shown_sums(session, provider, [said.reference])
     asking = payment.status_at < said.at and payment.ask_at is not None
-    if _says_the_same(payment, said, changed):
+    taken = await is_lost_to_the_bank(session, payment.payment_id)
+    if _says_the_same(payment, said, changed, taken=taken):
         await end_unmatched(session, provider, [said.reference], Why.DIFFERS_FROM_PROVIDER)
     elif not asking:
         await show_to_finance(

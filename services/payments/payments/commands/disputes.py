@@ -7,6 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands.losses import lose_to_the_bank
 from payments.commands.orders import next_announcement_at
+from payments.commands.settlement import take_back_from_the_bank
+from payments.commands.unmatched import end_unmatched
 from payments.domain.disputes import (
     CHARGEBACK,
     DisputeAlreadyClosed,
@@ -18,6 +20,7 @@ from payments.domain.disputes import (
 from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
+from payments.domain.unmatched import Why
 from payments.queries.payments import confirming_payment, payments_of
 from payments.tables import Dispute, Order, Payment
 from shared.access import refuse_own
@@ -95,7 +98,8 @@ async def _disputed_payment(session: AsyncSession, order: Order, reference: str 
 
 
 async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: DisputeOutcome, by: str) -> Dispute:
-    """Record what the bank decided. Lost money is gone as if the provider had taken it back.
+    """Record what the bank decided. Lost money is gone as if the provider had taken it back; once a later dispute about
+    it is not lost, the payment is again what the provider says of it.
 
     Raises Unknown, OwnOrder, DisputeAlreadyClosed.
     """
@@ -119,7 +123,12 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Disput
         ),
     )
     payment = await fetch(session, Payment, dispute.payment_id, lock=True)
-    # The provider may have taken it back by itself meanwhile.
-    if outcome is DisputeOutcome.LOST and State(payment.state) in FUNDED:
-        await lose_to_the_bank(session, payment, order, CHARGEBACK)
+    if outcome is DisputeOutcome.LOST:
+        over = Why.RESTORED_AFTER_LOSS, Why.TAKEN_BACK_WITHOUT_DISPUTE
+        await end_unmatched(session, payment.provider, [payment.reference], *over)
+        # The provider may have taken it back by itself meanwhile.
+        if payment.state in FUNDED:
+            await lose_to_the_bank(session, payment, order, CHARGEBACK)
+    elif payment.state == State.LOST:
+        await take_back_from_the_bank(session, payment, order)
     return dispute

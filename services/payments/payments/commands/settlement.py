@@ -10,7 +10,7 @@ from payments.commands import income
 from payments.commands.ledger import post
 from payments.commands.losses import lose, restore
 from payments.commands.orders import next_announcement_at
-from payments.commands.unmatched import end_unmatched, show_payment
+from payments.commands.unmatched import end_unmatched, show_own_payment, show_payment
 from payments.domain.payments import (
     DEAD,
     FUNDED,
@@ -91,8 +91,31 @@ async def apply_payment_fact(
         return outcome
     before = State(payment.state) if payment.revision else None
     anew = await _note(session, payment, fact, order, before, policy, fetched=fetched)
-    await _follow(session, before, payment, order, attempt, anew=anew, public_urls=public_urls)
+    if payment.state in FUNDED and anew:
+        await income.take(session, payment, order, attempt, public_urls)
+    elif payment.state in FUNDED and before not in FUNDED:
+        await restore(session, payment, order)
+    await _follow(session, before, payment, order, attempt)
     return "applied"
+
+
+async def take_back_from_the_bank(session: AsyncSession, payment: Payment, order: Order) -> None:
+    """Record that no bank has the money of a lost payment any more: it is what the provider says of it.
+
+    Where the provider has taken it back, too, finance is shown that. The order must be locked.
+    """
+    before, status = State(payment.state), ProviderStatus(payment.provider_status)
+    await end_unmatched(session, payment.provider, [payment.reference], Why.PAID_AFTER_LOST_DISPUTE)
+    if status in DEAD:
+        await show_own_payment(session, payment, Why.TAKEN_BACK_WITHOUT_DISPUTE)
+    payment.state = state_of(status, payment.method, before, policy_of(order.regulations_version))
+    if payment.state not in FUNDED:
+        return
+    payment.reason_code = ""
+    payment.revision += 1
+    await session.flush()
+    await restore(session, payment, order)
+    await _follow(session, before, payment, order, await fetch(session, CheckoutAttempt, payment.attempt_id))
 
 
 async def _without_effect(
@@ -175,6 +198,7 @@ async def _end(session: AsyncSession, payment: Payment, fact: PaymentFact, *, an
         Why.NOTHING_PAID: dead or fact.amount_minor > 0,
         Why.PAID_AFTER_LOST_DISPUTE: dead,
         Why.RESTORED_AFTER_LOSS: payment.state not in FUNDED or payment.state == State.SETTLED,
+        Why.TAKEN_BACK_WITHOUT_DISPUTE: payment.state in FUNDED,
     }
     await end_unmatched(session, payment.provider, [payment.reference], *(why for why, ended in ends.items() if ended))
 
@@ -232,16 +256,9 @@ async def _follow(
     payment: Payment,
     order: Order,
     attempt: CheckoutAttempt,
-    *,
-    anew: bool,
-    public_urls: PublicUrls,
 ) -> None:
-    """Do what follows from a payment's new state: use its money, restore it, settle it, or lose it."""
+    """Do what follows from a payment's new state beside the use of its money: settle it, or lose it."""
     state = State(payment.state)
-    if state in FUNDED and anew:
-        await income.take(session, payment, order, attempt, public_urls)
-    elif state in FUNDED and before not in FUNDED:
-        await restore(session, payment, order)
     if state is State.SETTLED and before is not State.SETTLED:
         await post(session, "settled", payment)
         if payment.use == Use.ORDER:

@@ -189,6 +189,8 @@ def state_of(status: ProviderStatus, method: str, before: State | None, policy: 
             return State.LOST if gone else State.AWAITING_FUNDS
 
 
+CERTAIN: Final = frozenset({_P.GUARANTEED, _P.DELIVERED})
+"""The money is there, however it was paid, unless a bank has it."""
 DEAD: Final = frozenset({_P.CANCELLED, _P.FAILED, _P.REVERSED})
 """No money is expected of it any more, although it may still come back."""
 

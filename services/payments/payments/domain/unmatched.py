@@ -28,6 +28,7 @@ class Why(StrEnum):
     REFUNDED_TOO_LITTLE = "refunded_too_little"
     REFUNDED_TWICE = "refunded_twice"
     RESTORED_AFTER_LOSS = "restored_after_loss"
+    TAKEN_BACK_WITHOUT_DISPUTE = "taken_back_without_dispute"
 
 
 ENDED_BY: Final[Mapping[Why, str]] = {
@@ -40,10 +41,11 @@ ENDED_BY: Final[Mapping[Why, str]] = {
     Why.BOOKS_DIFFER: "the next comparison finds no difference",
     Why.DIFFERS_FROM_PROVIDER: "the next comparison finds no difference",
     Why.NOT_AT_PROVIDER: "the provider reports it",
-    Why.PAID_AFTER_LOST_DISPUTE: "the payment dies at the provider too",
+    Why.PAID_AFTER_LOST_DISPUTE: "the payment dies at the provider too, or a later dispute about it is not lost",
     Why.PAID_OUT_TOO_MUCH: "it comes back, or is owed after all",
     Why.REFUNDED_TOO_LITTLE: "the rest is paid, or no more owed",
     Why.REFUNDED_TWICE: "what was too much is taken back",
     Why.RESTORED_AFTER_LOSS: "the money is paid out to us, or gone again",
+    Why.TAKEN_BACK_WITHOUT_DISPUTE: "the payment is there again, or a later dispute about it is lost",
 }
 """What ends each by itself; a person in finance may close any of them."""

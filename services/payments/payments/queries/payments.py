@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.disputes import DisputeOutcome
@@ -117,9 +118,20 @@ def disputed_payments() -> Select[UUID]:
 
 
 async def is_lost_to_the_bank(session: AsyncSession, payment_id: UUID) -> bool:
-    """Return whether a dispute about this payment was lost, which the provider does not report."""
-    lost = exists().where(Dispute.payment_id == payment_id, Dispute.outcome == DisputeOutcome.LOST)
-    return bool(await session.scalar(select(lost)))
+    """Return whether the bank has this payment's money, which the provider does not report: the last dispute that was
+    closed is lost."""
+    return payment_id in await lost_to_the_bank(session, [payment_id])
+
+
+async def lost_to_the_bank(session: AsyncSession, payment_ids: Collection[UUID]) -> frozenset[UUID]:
+    """Return those of these payments whose money the bank has: the last dispute about each that was closed is lost."""
+    last = (
+        select(Dispute.payment_id, Dispute.outcome)
+        .where(Dispute.payment_id.in_(payment_ids), Dispute.closed_at.is_not(None))
+        .ext(distinct_on(Dispute.payment_id))
+        .order_by(Dispute.payment_id, Dispute.closed_at.desc(), Dispute.dispute_id.desc())
+    )
+    return frozenset(id_ for id_, outcome in await session.execute(last) if outcome == DisputeOutcome.LOST)
 
 
 async def is_disputed(session: AsyncSession, payment_id: UUID) -> bool:
