@@ -31,6 +31,7 @@ import payments.commands.settlement
 import payments.domain.orders
 import payments.jobs.refunding
 import payments.queries.orders
+import payments.queries.payments
 import shared.access
 import shared.due_rows
 import shared.emails
@@ -113,6 +114,17 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     "a_duplicate_that_is_lost_takes_the_order_along": (
         Edit(payments.commands.losses, "lose", "    if payment.use != Use.ORDER:\n        return\n", ""),
         f"{_PAYMENTS}/test_disputed_payments.py::test_a_duplicate_that_is_charged_back_is_not_refunded_besides",
+    ),
+    "what_the_bank_gives_back_is_owed_to_nobody": (
+        Edit(payments.commands.disputes, "close_dispute", "elif payment.state == State.LOST:", "elif False:"),
+        (
+            f"{_PAYMENTS}/test_bank_decisions.py"
+            "::test_money_that_the_bank_gives_back_after_the_order_was_paid_again_goes_back_whole"
+        ),
+    ),
+    "a_dispute_once_lost_counts_for_ever": (
+        Edit(payments.queries.payments, "lost_to_the_bank", "Dispute.closed_at.desc()", "Dispute.closed_at"),
+        f"{_PAYMENTS}/test_bank_decisions.py::test_what_revives_after_the_bank_gave_it_back_is_there_again",
     ),
     "a_dispute_of_a_duplicate_holds_up_the_order": (
         Edit(
@@ -289,6 +301,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
 
 LIVED_TOO: Final[dict[str, frozenset[str]]] = {
     "emails_of_the_erased_stay_in_payments": frozenset({"erasure"}),
+    "what_the_bank_gives_back_is_owed_to_nobody": frozenset({"disputes"}),
     "a_module_passed_again_earns_nothing": frozenset({"revocations"}),
     "a_revoked_badge_keeps_the_hash_of_the_address": frozenset({"erasure", "revocations"}),
     "a_badge_states_anothers_reason": frozenset(),

@@ -14,8 +14,14 @@ async def _stands(look: Look, payment: Row) -> bool:
     if payment["status"] != "delivered":
         return False
     ours = (await look.by("payments", "payments", "reference")).get(payment["payment_id"])
-    lost = {row["payment_id"] for row in await look.rows("payments", "disputes") if row["outcome"] == "lost"}
-    return ours is None or ours["payment_id"] not in lost
+    return ours is None or ours["payment_id"] not in await _taken(look)
+
+
+async def _taken(look: Look) -> set[Any]:  # Any: ids
+    """Return the payments whose money a bank has: it took it, and has not given it back since."""
+    closed = [row for row in await look.rows("payments", "disputes") if row["closed_at"] is not None]
+    last = {row["payment_id"]: row["outcome"] for row in sorted(closed, key=lambda row: row["closed_at"])}
+    return {payment_id for payment_id, outcome in last.items() if outcome == "lost"}
 
 
 async def _changed(look: Look) -> dict[str, int]:
@@ -120,7 +126,7 @@ async def an_order_is_what_its_payments_say(look: Look) -> None:
 
 async def the_provider_was_believed(look: Look) -> None:
     """Our state of a payment is the provider's, unless a bank took the money back."""
-    lost = {row["payment_id"] for row in await look.rows("payments", "disputes") if row["outcome"] == "lost"}
+    lost = await _taken(look)
     for payment in await look.rows("payments", "payments"):
         there = look.payments[payment["reference"]]
         changed = payment["reference"] in await _changed(look)

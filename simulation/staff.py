@@ -148,13 +148,17 @@ class Staff:
             await self["registrar"].ask("POST", f"/v1/name-requests/{one['request_id']}/decision", decision)
 
     async def dispute(self, chance: random.Random) -> None:
-        """Record a dispute about an order or about one of its payments, perhaps one that another has replaced."""
+        """Record a dispute about an order or about one of its payments, perhaps one that another has replaced, or one
+        that is lost: a bank decides a second time."""
+        statement = "select order_id::text, reference, state = 'lost' as lost from payments order by reference"
         async with Look(self.platform) as look:
-            payments = await look.ask("payments", "select order_id::text, reference from payments order by reference")
+            payments = await look.ask("payments", statement)
         if payments:
-            payment = chance.choice(payments)
+            lost = [payment for payment in payments if payment["lost"]]
+            again = bool(lost) and chance.random() < 0.5
+            payment = chance.choice(lost if again else payments)
             body = {"order_id": payment["order_id"], "reason_code": "other", "case_reference": "CB-1"}
-            if chance.random() < 0.6:
+            if again or chance.random() < 0.6:
                 body["payment_reference"] = payment["reference"]
             await self["finance"].ask("POST", "/v1/disputes", body)
 

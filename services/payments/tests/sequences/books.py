@@ -98,7 +98,7 @@ class Books:
         self.nothing_is_stuck(await self.session.scalars(select(SetAside)))
         for order, shown in self.orders.items():
             self.the_order_follows_from_its_payments(order, shown)
-        self.what_the_bank_took_stays_lost()
+        self.what_the_bank_took_stays_lost_until_it_gives_it_back()
         self.what_was_announced_of_payments_happened()
         self.what_was_announced_of_refunds_happened()
         for order, shown in self.orders.items():
@@ -213,11 +213,13 @@ class Books:
             wanted = "refunded" if all(given) else "partly_refunded" if any(given) else "paid"
             must(status == wanted, "the status of a paid order", status, wanted)
 
-    def what_the_bank_took_stays_lost(self):
-        for index, event in enumerate(self.events):
-            if isinstance(event, DisputeClosed) and event.outcome == "lost":
-                later = [one for one in self.events[index:] if isinstance(one, PaymentRestored)]
-                must(not [one for one in later if one.payment_id == event.payment_id], "the bank took it; restored")
+    def what_the_bank_took_stays_lost_until_it_gives_it_back(self):
+        taken = set()
+        for event in self.events:
+            if isinstance(event, DisputeClosed):
+                (taken.add if event.outcome == "lost" else taken.discard)(event.payment_id)
+            if isinstance(event, PaymentRestored):
+                must(event.payment_id not in taken, "the bank took it; restored")
 
     def what_was_announced_of_payments_happened(self):
         for reference, payment in self.ours.items():
@@ -225,7 +227,7 @@ class Books:
             known = [status for status in statuses if status in FUNDED | DEAD]
             died = sum(status in {"cancelled", "failed"} for status in statuses)
             lost = sum(a in FUNDED and b in DEAD for a, b in pairwise(known))
-            lost += payment.payment_id in self.taken
+            lost += len(self.announced(DisputeClosed, payment_id=payment.payment_id, outcome="lost"))
             failed = self.announced(PaymentFailed, payment_id=payment.payment_id)
             must(len(failed) <= died, "announced what did not happen: a payment failed", statuses)
             gone = len(self.announced(PaymentReversed, payment_id=payment.payment_id))

@@ -11,7 +11,7 @@ from sqlalchemy import false, select
 from payments import jobs
 from payments.adapters import flywire, flywire_shapes
 from payments.adapters.provider import ProviderRefused
-from payments.commands import losses, refund_facts, refunds, settlement, underpayment, unmatched
+from payments.commands import disputes, losses, refund_facts, refunds, settlement, underpayment, unmatched
 from payments.domain import ledger
 from payments.domain.ledger import Account
 from payments.domain.orders import OrderStatus, OwnOrder
@@ -228,6 +228,13 @@ def what_the_bank_took_is_restored(patch):
     patch.setattr(settlement, "is_lost_to_the_bank", never)
 
 
+def what_the_bank_gives_back_is_owed_to_nobody(patch):
+    async def nothing(session, payment, order):
+        pass
+
+    patch.setattr(disputes, "take_back_from_the_bank", nothing)
+
+
 def a_callback_puts_off_what_is_to_be_asked(patch):
     plan = settlement._plan_question
 
@@ -406,6 +413,7 @@ FAULTS = dict(
         _fault(a_line_of_lost_money_is_owed, "stuck: refunds are open at rest", 4, "refuse", "reverse"),
         _fault(a_sum_that_changes_is_taken_over, "cash is not what the provider says", 26, "changed"),
         _fault(what_the_bank_took_is_restored, "the bank took it; restored", 4, "bank"),
+        _fault(what_the_bank_gives_back_is_owed_to_nobody, "cash is not what the provider says", 46, "bank"),
         _fault(lost_money_on_its_way_is_owed, "stuck: refunds are open at rest", 126, "refuse", "revived"),
         _fault(
             a_callback_puts_off_what_is_to_be_asked,

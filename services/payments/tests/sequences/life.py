@@ -105,10 +105,12 @@ class Life(Openings):
         self.provider = Provider(driver, self.chance, self.odd, self.troubles)
         self.also = random.Random(f"also {seed}")  # noqa: S311
         """Draws what lives did not do at first, so that they stay what they were otherwise."""
+        self.second = random.Random(f"second {seed}")  # noqa: S311
+        """Draws when a bank decides a second time."""
         self.agreed: dict[str, int] = {}
         """Payment -> what it was when we used it, where it is another sum now."""
         self.taken: set[str] = set()
-        """Payments that a bank took."""
+        """Payments that a bank took, and has not given back."""
         self.calls: list[Any] = []
         self.narrow = "narrow" in self.troubles
 
@@ -234,6 +236,12 @@ class Life(Openings):
 
     async def dispute(self, outcome=None):
         async with self.driver.service.client("finance") as finance:
+            if self.taken and self.second.random() < 0.3:
+                again = await self.dispute_again(finance)
+                if again and (outcome or self.second.random() < 0.7):
+                    outcome = outcome or self.second.choice(["won", "won", "withdrawn", "lost"])
+                    await self.close_dispute(finance, again, outcome)
+                return
             open_ = (await finance.get("/v1/disputes", params={"open": True})).json()["items"]
             mine = [one for one in open_ if one["order_id"] == self.order["order_id"]]
             if mine and self.also.random() < 0.7:
@@ -250,12 +258,33 @@ class Life(Openings):
                     named = body.get("payment_reference", answer.json()["payment_reference"])
                     self.provider.disputed[answer.json()["dispute_id"]] = named
 
+    async def dispute_again(self, finance):
+        """A bank looks a second time at a payment of this order that it took; the dispute, where there is one."""
+        of_order = {one["reference"] for one in (await self.driver.read(self.order))["payments"]}
+        taken = sorted(self.taken & of_order - set(self.provider.disputed.values()))
+        if not taken:
+            return None
+        reference = self.second.choice(taken)
+        body = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-2"}
+        answer = await finance.post("/v1/disputes", json=body | {"payment_reference": reference})
+        must(answer.status_code == 201, "what the bank took cannot be disputed again", answer.text)
+        self.provider.disputed[answer.json()["dispute_id"]] = reference
+        return answer.json()
+
     async def close_dispute(self, finance, dispute, outcome):
         path = f"/v1/disputes/{dispute['dispute_id']}/closing"
         (await finance.post(path, json={"outcome": outcome})).raise_for_status()
         reference = self.provider.disputed.pop(dispute["dispute_id"])
         if outcome == "lost":
             self.taken.add(reference)
+        else:
+            self.taken.discard(reference)
+
+    async def give_back(self):
+        """A bank gives back what it took, long after all else has ended."""
+        async with self.driver.service.client("finance") as finance:
+            if again := await self.dispute_again(finance):
+                await self.close_dispute(finance, again, "won")
 
     async def refuse_activation(self):
         order = await self.driver.read(self.order)
@@ -406,6 +435,8 @@ class Life(Openings):
         for pause in ({"minutes": 5}, {"hours": 2}, {"days": 15}, *([{"days": 2}] * 16)):
             before = len(self.provider.history), sum(map(len, self.provider.history.values()))
             self.provider.end()
+            if pause == {"days": 15} and self.second.random() < 0.5:
+                await self.give_back()
             self.driver.clock.advance(**pause)
             await self.run(*JOBS)
             await self.retry({"failed"}, 1)
