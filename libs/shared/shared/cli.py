@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from shared import due_rows, emails, restored
 from shared.database import Database
 from shared.errors import DomainError
-from shared.messaging import dead_letters, event_log, missing
+from shared.messaging import dead_letters, event_log, missing, relay
 from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.peers import PeerAway
@@ -129,9 +129,11 @@ def _parser(
     action.add_argument("--installation", type=UUID, help="read it as this one's, whichever was read before")
     table = commands.add_parser("restored", help="whether a restored database lacks what others know")
     restored.add_arguments(table, accepting)
-    table = commands.add_parser("outbox", help="the event log, a part a year")
+    table = commands.add_parser("outbox", help="the event log, a part a year, and the events in it that were refused")
     actions = table.add_subparsers(dest="action", required=True)
     actions.add_parser("list")
+    actions.add_parser("refused", help="events that the broker did not keep, as one too large for it; tried again")
+    actions.add_parser("retry", help="have every refused event tried again now")
     action = actions.add_parser(
         "detach", help="take away a part that is past the years it is kept; it stays as a table"
     )
@@ -290,6 +292,13 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
                 years = service.settings.event_log_years
                 part = await event_log.detach(session, arguments.part, kept_years=years)
                 out.write(f"{part.name} is a table of its own now; dump it, then drop it\n")
+            elif arguments.action == "refused":
+                for event in await relay.list_refused(session):
+                    written, again = (f"{at:%Y-%m-%d %H:%M:%SZ}" for at in (event.created_at, event.next_attempt_at))
+                    tried = f"written {written}  {event.attempts} times  again {again}"
+                    out.write(f"{event.id}  {in_a_line(event.type)}  {tried}  {in_a_line(event.last_error)}\n")
+            elif arguments.action == "retry":
+                out.write(f"{await relay.retry_refused(session)} due\n")
             else:
                 for part in await event_log.parts(session):
                     size = f"{part.events} events  {part.bytes / 1e6:.1f} MB"

@@ -14,6 +14,7 @@ from shared.batches import in_batches
 from shared.clock import CLOCKS_APART
 from shared.database import Database
 from shared.emails import LONGEST_WAIT as LONGEST_WAIT_OF_EMAILS
+from shared.messaging.relay import LONGEST_PAUSE as LONGEST_PAUSE_OF_EVENTS
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class DueTime:
 EVERYWHERE: Final = (
     DueTime("letters", "due_at", LONGEST_WAIT_OF_EMAILS, "sent_at is null and failed_at is null"),
     DueTime("inbox_retry", "due_at", timedelta(days=1)),
-    DueTime("outbox", "next_attempt_at", timedelta(minutes=1), "sent_at is null", key="position"),
+    DueTime("outbox", "next_attempt_at", LONGEST_PAUSE_OF_EVENTS, "sent_at is null", key="position"),
     DueTime("set_aside_rows", "due_at", timedelta(hours=1)),
 )
 

@@ -1,5 +1,6 @@
 """The relay: what it claims, how it waits, what wakes it, and that no error ends it."""
 
+import argparse
 import asyncio
 import time
 
@@ -7,8 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from embedded import ports
-from shared import telemetry
+from shared import cli, telemetry
 from shared.database import Database
+from shared.due_times import EVERYWHERE, bring_forward
 from shared.messaging import outbox, publish
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import EventTooLarge, OutboxNotifier, write_announced
@@ -290,3 +292,40 @@ async def test_an_event_whose_type_is_too_long_for_amqp_is_put_off_and_holds_up_
         return [await joined.enrolment.effects(event) for event in events] == [1] * len(events)
 
     await eventually(arrived)
+
+
+class Refuses(Recorder):
+    """A transport that keeps no event of one id."""
+
+    refused = ""
+
+    async def send(self, envelopes):
+        await super().send(envelopes)
+        return ["TooLargeForBroker()" if envelope.id == self.refused else None for envelope in envelopes]
+
+
+async def test_the_pauses_of_a_refused_event_grow_to_hours_and_a_person_sees_and_ends_them(payments, capsys):
+    service = service_of("payments", payments.url)
+    transport = Refuses()
+    relay = Relay("payments", payments.database, transport)
+    await payments.announce(refund_of(reason_code="large"))
+    transport.refused = str(await payments.one("select id from outbox"))
+    async with payments.database.driver() as driver:
+        await driver.execute("update outbox set attempts = 7")
+    pauses = []
+    for tried in range(1, 10):
+        assert await relay.send_batch() == 0
+        pauses += await payments.all("select round(extract(epoch from next_attempt_at - now()) / 60)::int from outbox")
+        assert await relay.send_batch() == 0
+        assert transport.sent == [transport.refused] * tried, "it waits"
+        assert await bring_forward(payments.database, EVERYWHERE) == 0, "no clock stood ahead"
+        await cli._outbox(service, argparse.Namespace(action="retry"))
+    minutes = (2, 4, 9, 17, 34, 68, 137, 240, 240)
+    assert [pause for (pause,) in pauses] == [pytest.approx(expected, abs=1) for expected in minutes]
+    await payments.announce(refund_of())  # sent at once, whatever was refused
+    assert await relay.send_batch() == 1
+    capsys.readouterr()
+    await cli._outbox(service, argparse.Namespace(action="refused"))
+    [line] = capsys.readouterr().out.splitlines()
+    for said in (transport.refused, refund_of().type, "17 times", "TooLargeForBroker()"):
+        assert said in line

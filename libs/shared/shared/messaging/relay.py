@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared import liveness, telemetry
 from shared.database import Database, driver_of
@@ -26,6 +28,10 @@ MEASURE_SECONDS: Final = 10.0
 SETTLE_SECONDS: Final = 0.05
 """How long outcomes of handed-off events are gathered before they are written to the outbox, all at once."""
 
+LONGEST_PAUSE: Final = timedelta(hours=4)
+"""The longest pause of a refused event, to which it doubles: an event too large for the broker closes a channel at each
+try, with all that is under way on it. Subscribers read of it in the feed meanwhile."""
+
 _DUE = "from outbox where sent_at is null and next_attempt_at <= now()"
 _WAITING = f"select {_DUE} limit 1"
 _CLAIM = f"""
@@ -36,11 +42,11 @@ _CLAIM = f"""
     returning position, id, type, body, (select installation_id from installation) as installation
 """  # noqa: S608 - constants of this module
 """Marks the rows as sent, in a transaction that is committed once they are."""
-_UNSENT = """
+_UNSENT = f"""
     update outbox set sent_at = null, last_error = $1,
-    next_attempt_at = now() + least(power(2, least(attempts - 1, 6)), 60) * interval '1 second'
+    next_attempt_at = now() + least(power(2, least(attempts - 1, 20)), {LONGEST_PAUSE.seconds}) * interval '1 second'
     where position = $2
-"""
+"""  # noqa: S608 - constants of this module
 _SENT = """
     with hurry as (select set_config('synchronous_commit', 'off', true))
     update outbox set sent_at = now(), attempts = least(attempts, 1000000) + 1 from hurry
@@ -65,6 +71,37 @@ _MEASURE = text(f"""
             select from outbox where xid >= pg_snapshot_xmin(pg_current_snapshot()) limit {MOST_COUNTED}
         ) as hidden)
 """)  # noqa: S608 - constants of this module
+
+
+_REFUSED = """
+    select id, type, created_at, attempts, next_attempt_at, last_error
+    from outbox where sent_at is null and attempts > 0 order by position
+"""
+_DUE_NOW = """
+    update outbox set next_attempt_at = now() where sent_at is null and attempts > 0 and next_attempt_at > now()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedEvent:
+    """An event that the transport did not keep; it is tried again when due."""
+
+    id: UUID
+    type: str
+    created_at: datetime
+    attempts: int
+    next_attempt_at: datetime
+    last_error: str | None
+
+
+async def list_refused(session: AsyncSession) -> Sequence[RefusedEvent]:
+    """Return the events that the transport did not keep so far, oldest first."""
+    return [RefusedEvent(*row) for row in await session.execute(text(_REFUSED))]
+
+
+async def retry_refused(session: AsyncSession) -> int:
+    """Have the relay try every refused event again now; return how many were waiting for that."""
+    return cast("CursorResult[Any]", await session.execute(text(_DUE_NOW))).rowcount
 
 
 @dataclass(frozen=True, slots=True)
