@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import assessment.commands.boards
 import assessment.commands.enrolments
+import credentials.commands.facts
 import credentials.commands.issuing
 import credentials.commands.people
 import credentials.commands.reviews
@@ -20,6 +21,7 @@ import credentials.commands.status_lists
 import credentials.commands.transfers
 import credentials.domain.awards
 import credentials.domain.reviews
+import credentials.queries.holds
 import gateway.edge.connection
 import payments.commands.checkout
 import payments.commands.disputes
@@ -258,6 +260,14 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         ),
         f"{_CREDENTIALS}/test_steps_of_transfers.py::test_nothing_is_accepted_or_completed_while_something_is_open",
     ),
+    "what_was_suspended_once_holds_all_credit_for_ever": (
+        Edit(credentials.commands.facts, "keep_suspension", '("sequence", "suspended")', '("sequence",)'),
+        f"{_CREDENTIALS}/test_holds.py::test_all_credit_waits_until_the_hold_ends_and_then_goes_through",
+    ),
+    "who_leaves_a_course_frees_credit_that_nobody_paid_for": (
+        Edit(credentials.queries.holds, "is_unpaid", "and_(enrolment.end_reason == WITHDRAWN, gone),", ""),
+        f"{_CREDENTIALS}/test_holds.py::test_credit_of_a_course_given_up_is_held_while_its_money_is_gone_and_no_longer",
+    ),
     "a_transfer_is_requested_of_a_partner_that_is_being_closed": (
         Edit(
             credentials.commands.transfers,
@@ -305,6 +315,7 @@ LIVED_TOO: Final[dict[str, frozenset[str]]] = {
     "a_module_passed_again_earns_nothing": frozenset({"revocations"}),
     "a_revoked_badge_keeps_the_hash_of_the_address": frozenset({"erasure", "revocations"}),
     "a_badge_states_anothers_reason": frozenset(),
+    "what_was_suspended_once_holds_all_credit_for_ever": frozenset(),
     "the_middle_of_a_chain_gives_back_what_the_top_holds": frozenset({"revocations"}),
     "a_substitution_takes_what_another_award_holds": frozenset({"revocations"}),
 }

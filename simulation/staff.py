@@ -41,6 +41,7 @@ class Staff:
             self.decide_name: 2.0 * has("renames"),
             self.dispute: 1.0 * has("disputes"),
             self.close_dispute: 1.5 * has("disputes"),
+            self.let_loss_pass: 1.0 * has("disputes"),
             self.retry_refund: 1.0 * has("refunds"),
             self.rename_subject: 0.7 * has("catalogue changes"),
             self.change_price: 0.7 * has("catalogue changes"),
@@ -169,6 +170,15 @@ class Staff:
     async def _close_dispute(self, dispute: Any, outcome: str) -> Answer:  # Any: JSON
         path = f"/v1/disputes/{dispute['dispute_id']}/closing"
         return await self["finance"].ask("POST", path, {"outcome": outcome})
+
+    async def let_loss_pass(self, chance: random.Random) -> None:
+        """Reinstate a suspended enrolment, as for money that came by another way."""
+        async with Look(self.platform) as look:
+            statement = "select enrolment_id::text from enrolments where status = 'suspended' order by enrolment_id"
+            suspended = await look.ask("enrolment", statement)
+        if suspended:
+            path = f"/v1/enrolments/{chance.choice(suspended)['enrolment_id']}/reinstatement"
+            await self["finance"].ask("POST", path, {"reason_code": "paid_by_invoice"})
 
     async def retry_refund(self, chance: random.Random) -> None:
         orders = [order for learner in self.platform.learners for order in learner.orders]

@@ -16,15 +16,47 @@ async def access_follows_from_money(look: Look) -> None:
     refunds = {row["order_line_id"] for row in await look.rows("payments", "refunds") if row["status"] != "cancelled"}
     orders = await look.by("payments", "orders", "order_id")
     erased = await look.erased()
+    reinstated = {row["subject"] for row in await look.ask("enrolment", _REINSTATED)}
     for enrolment in await look.rows("enrolment", "enrolments"):
         order, status = orders[enrolment["order_id"]], enrolment["status"]
         if enrolment["order_line_id"] in refunds and status in {"active", "suspended", "failed"}:
             raise Broken("an enrolment whose money goes back is open", enrolment)
-        if order["status"] == "reversed" and status == "active":
+        if order["status"] == "reversed" and status == "active" and enrolment["enrolment_id"] not in reinstated:
             raise Broken("an enrolment whose money is gone is open", enrolment)
         paid = order["status"] == "paid" and enrolment["order_line_id"] not in refunds
         if paid and status == "suspended" and enrolment["learner_id"] not in erased:
             raise Broken("an enrolment that is paid for is suspended at rest", enrolment)
+
+
+_REINSTATED: Final = "select distinct subject from facts where type = 'reinstatement'"
+
+
+async def credit_waits_only_for_what_is_open(look: Look) -> None:
+    """Whoever is on hold has a suspended enrolment or an open case; credit that is held is of an enrolment that
+    ended."""
+    enrolments = await look.by("enrolment", "enrolments", "enrolment_id")
+    open_ = {str(row["learner_id"]) for row in enrolments.values() if row["status"] == "suspended"}
+    open_ |= {str(row["learner_id"]) for row in await look.ask("assessment", _ACCUSED)}
+    erased = {str(id_) for id_ in await look.erased()}
+    for learner in look.platform.learners:
+        if learner.id in erased:
+            continue
+        options = await learner.ask("GET", "/v1/award-options")
+        if options.ok and options.body["on_hold"] != (learner.id in open_):
+            raise Broken("a learner is on hold though nothing is open, or the reverse", learner.name)
+    credits_ = await look.by("credentials", "credits", "credit_id")
+    for hold in await look.rows("credentials", "credit_holds"):
+        enrolment = enrolments[credits_[hold["credit_id"]]["enrolment_id"]]
+        if hold["released_at"] is None and enrolment["status"] != "cancelled":
+            raise Broken("credit is held though its enrolment stands", (hold, enrolment))
+
+
+_ACCUSED: Final = """
+    select enrolments.learner_id from misconduct_cases
+    join attempts on attempts.attempt_id = misconduct_cases.attempt_id
+    join enrolments on enrolments.enrolment_id = attempts.enrolment_id
+    where misconduct_cases.outcome is null
+"""
 
 
 async def everybody_has_the_same_enrolments(look: Look) -> None:
@@ -217,6 +249,7 @@ async def projections_are_their_rebuild(look: Look) -> None:
 
 ALL: Final = (
     access_follows_from_money,
+    credit_waits_only_for_what_is_open,
     everybody_has_the_same_enrolments,
     credit_is_given_once_for_each_pass,
     attempts_are_within_the_rules,
