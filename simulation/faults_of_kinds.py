@@ -18,9 +18,9 @@ import credentials.commands.issuing
 import credentials.commands.people
 import credentials.commands.reviews
 import credentials.commands.status_lists
-import credentials.commands.transfers
 import credentials.domain.awards
 import credentials.domain.reviews
+import credentials.exchange.commands.transfers
 import credentials.queries.holds
 import gateway.edge.connection
 import payments.commands.checkout
@@ -253,7 +253,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     ),
     "held_credit_is_accepted_and_used_up": (
         Edit(
-            credentials.commands.transfers,
+            credentials.exchange.commands.transfers,
             "_must_not_be_on_hold",
             "if await is_on_hold(session, learner_id):",
             "if False:",
@@ -270,7 +270,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
     ),
     "a_transfer_is_requested_of_a_partner_that_is_being_closed": (
         Edit(
-            credentials.commands.transfers,
+            credentials.exchange.commands.transfers,
             "request_transfer",
             "await open_partner(session, programme.client_id, READING, DECIDING)\n",
             "await fetch(session, Partner, programme.client_id)\n"

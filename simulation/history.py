@@ -11,12 +11,16 @@ if TYPE_CHECKING:
 
 OF_DELIVERY: Final = frozenset({"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"})
 
+MARKS: Final = ("unread",)
+"""Columns by which a job reads something anew; a repeat may set them, and the job finds what is there already."""
+
 
 async def _everything(platform: "SimulatedPlatform") -> dict[tuple[str, str], set[str]]:
+    everything = " - ".join(["to_jsonb(t)", *(f"'{mark}'" for mark in MARKS)])
     async with Look(platform) as look:
         return {
             (service, table): {
-                row["row"] for row in await look.ask(service, f'select to_jsonb(t)::text as row from "{table}" t')
+                row["row"] for row in await look.ask(service, f'select {everything}::text as row from "{table}" t')
             }
             for service in platform.consumers
             for table in await look.tables(service)

@@ -20,9 +20,9 @@ import obstore
 import credentials
 import shared.storage
 from assessment.commands import releases
-from credentials.adapters.webhooks import WebhookClient
-from credentials.commands import webhooks
-from credentials.domain.webhooks import Answer
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.commands import webhooks
+from credentials.exchange.domain.webhooks import Answer
 from shared.storage import ObjectStorage, Stored
 from simulation import base, instants, invariants, locks, rest
 from simulation.activities import current

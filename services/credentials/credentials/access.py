@@ -3,8 +3,8 @@ verify."""
 
 from credentials.domain.awards import OwnAward
 from credentials.domain.holds import OwnCredit
-from credentials.domain.prior_learning import OwnApplication
 from credentials.domain.reviews import OwnReview
+from credentials.exchange.domain.prior_learning import OwnApplication
 from shared.access import Access, Own, anyone, owner, staff
 
 ACCESS: Access = {

@@ -14,16 +14,17 @@ from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import Pages
 from credentials.adapters.paper import Paper
 from credentials.adapters.pictures import Pictures
-from credentials.adapters.shared_pages import SharedPages
-from credentials.adapters.webhooks import WebhookClient
 from credentials.api import badge_errors
 from credentials.api.cached_reads import CachedReads
 from credentials.domain.regulations import longest_claim
-from credentials.domain.sharing import ShareSecrets
-from credentials.domain.webhooks import LONGEST_WAIT
+from credentials.exchange import api as exchange_api
+from credentials.exchange.adapters.shared_pages import SharedPages
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.domain.sharing import ShareSecrets
+from credentials.exchange.domain.webhooks import LONGEST_WAIT
+from credentials.exchange.queries.prior_learning import known_evidence, names_any_evidence
 from credentials.handlers import inbox
 from credentials.jobs import jobs
-from credentials.queries.prior_learning import known_evidence, names_any_evidence
 from credentials.settings import Settings
 from openbadges.verification.outside import Outside
 from openbadges.verification.verifier import Verifier
@@ -59,8 +60,8 @@ def build(settings: Settings) -> Service:
         description="What a learner has earned, what they may claim, and how anyone can check it.",
         settings=settings,
         versions=Path(__file__).parents[1] / "migrations" / "versions",
-        routers=api.routers,
-        webhooks=[api.messages_router],
+        routers=(*api.routers, *exchange_api.routers),
+        webhooks=[exchange_api.messages_router],
         access=ACCESS,
         inbox=inbox,
         jobs=jobs,

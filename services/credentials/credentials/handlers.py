@@ -2,11 +2,12 @@
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.commands import courses, emails, erasure, facts, holds, issuing, partners, people, transfers
+from credentials.commands import courses, emails, facts, holds, issuing, people
 from credentials.commands.projection import rebuild
 from credentials.domain import regulations
 from credentials.domain.credit import Source
 from credentials.domain.holds import REFUNDED
+from credentials.exchange.commands import erasure, partners, transfers
 from credentials.queries.holds import has_brought_credit
 from credentials.queries.records import other_credit_of
 from credentials.tables.courses import Price

@@ -12,26 +12,16 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.webhooks import WebhookClient
-from credentials.commands import (
-    awards,
-    emails,
-    issuing,
-    keys,
-    people,
-    projection,
-    reports,
-    status_lists,
-    transfers,
-    webhooks,
-)
-from credentials.domain.webhooks import Answer
+from credentials.commands import awards, emails, issuing, keys, people, projection, reports, status_lists
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.commands import transfers, webhooks
+from credentials.exchange.domain.webhooks import Answer
+from credentials.exchange.queries.transfers import overdue_transfers
 from credentials.queries.awards import awards_to_look_at, lapsing_learners
 from credentials.queries.courses import courses_to_note, due_derivations, renamed_subjects
 from credentials.queries.issued import badges_to_sign, due_badges, waiting_badges
 from credentials.queries.people import outdated_people, unconfirmed_people, versions_known
 from credentials.queries.reports import unfinished_reports
-from credentials.queries.transfers import overdue_transfers
 from credentials.tables.issued import StatusList
 from shared import orphans, store_owner, stored_files
 from shared.directory import MOST_KEYS, Directory, PersonEntry

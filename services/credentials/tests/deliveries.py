@@ -3,7 +3,7 @@
 from sqlalchemy import select
 
 from credentials import jobs as clockwork
-from credentials.commands import webhooks
+from credentials.exchange.commands import webhooks
 from shared.jobs import Work
 from shared.messaging.message import read
 from shared.messaging.tables import Outgoing

@@ -1,6 +1,6 @@
 """What tests share, hand over and fetch."""
 
-from credentials.api.shared_views import SharedRecordView
+from credentials.exchange.api.shared_views import SharedRecordView
 from shared.events.gateway import PartnerRegistered
 
 from .announcements import BEFORE, consume, named

@@ -7,8 +7,9 @@ import pytest
 from sqlalchemy import select, text, update
 
 from credentials import jobs
-from credentials.commands import awards, emails, issuing, people, reports, status_lists, transfers, webhooks
+from credentials.commands import awards, emails, issuing, people, reports, status_lists
 from credentials.commands.status_lists import open_next_list
+from credentials.exchange.commands import transfers, webhooks
 from credentials.tables.facts import Pin
 from credentials.tables.issued import Badge, StatusList
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint, WebhookSecret

@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select
 
-from credentials.commands import awards, partners, webhooks
-from credentials.domain.webhooks import RETRY_AFTER, Answer
+from credentials.commands import awards
+from credentials.exchange.commands import partners, webhooks
+from credentials.exchange.domain.webhooks import RETRY_AFTER, Answer
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import now as now_of
 from shared.events.gateway import PartnerClosed

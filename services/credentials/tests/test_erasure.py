@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import func, select
 
 from credentials import jobs
-from credentials.commands import people, sharing
+from credentials.commands import people
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.sharing import Scope, ShareSecrets
+from credentials.exchange.commands import sharing
+from credentials.exchange.domain.sharing import Scope, ShareSecrets
 from credentials.tables.awards import Award
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from credentials.tables.sharing import Share

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text, update
 
-from credentials.queries.partners import due_deliveries
+from credentials.exchange.queries.partners import due_deliveries
 from credentials.tables.partners import WebhookDelivery
 from embedded.postgres import Postgres
 from shared.directory import Directory

@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from credentials import jobs as clockwork
 from credentials.domain import policies
-from credentials.domain.prior_learning import LearnedTooLongAgo, NotYetCompleted, check_age
-from credentials.queries.prior_learning import external_credits
+from credentials.exchange.domain.prior_learning import LearnedTooLongAgo, NotYetCompleted, check_age
+from credentials.exchange.queries.prior_learning import external_credits
 from credentials.tables.prior_learning import Evidence
 from shared.due_rows import list_set_aside
 from shared.events.credentials import BadgeIssued, CreditRecognised, RecognitionDecided, RecognitionRevoked

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from playwright.async_api import Browser, Page, ViewportSize
 
-from credentials.adapters.shared_pages import SharedPages
+from credentials.exchange.adapters.shared_pages import SharedPages
 from openbadges.signable import instant
 
 from .accessible import keeps_nobody_out

@@ -12,10 +12,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from credentials.api.shared_views import OpenedRecordView
 from credentials.commands import awards
-from credentials.domain import sharing
-from credentials.domain.sharing import ShareSecrets
+from credentials.exchange.api.shared_views import OpenedRecordView
+from credentials.exchange.domain import sharing
+from credentials.exchange.domain.sharing import ShareSecrets
 from credentials.tables.keys import Signature, SigningKey
 from credentials.tables.people import Person
 from credentials.tables.sharing import Share, Viewing

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import select, text
 
-from credentials.commands import sharing
+from credentials.exchange.commands import sharing
 from credentials.tables.awards import PendingEmail
 from shared.database import advisory_lock
 from shared.ids import new_id

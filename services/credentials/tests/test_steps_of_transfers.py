@@ -7,8 +7,8 @@ import pytest
 
 from credentials.domain import policies
 from credentials.domain.policies import years_after
-from credentials.domain.sharing import ExpiryOutOfBounds, expiry
-from credentials.domain.transfers import AcceptanceOutOfBounds, check_acceptance
+from credentials.exchange.domain.sharing import ExpiryOutOfBounds, expiry
+from credentials.exchange.domain.transfers import AcceptanceOutOfBounds, check_acceptance
 from shared.events.gateway import PartnerClosed
 from shared.ids import new_id
 

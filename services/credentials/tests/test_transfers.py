@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 
 from credentials import jobs as clockwork
 from credentials.commands import awards
-from credentials.domain.transfers import suggestion
+from credentials.exchange.domain.transfers import suggestion
 from credentials.tables.awards import Allocation
 from credentials.tables.partners import WebhookDelivery
 from credentials.tables.transfers import Programme

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from credentials.adapters.webhooks import WebhookClient
-from credentials.domain.webhooks import WebhookAddressRefused
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.domain.webhooks import WebhookAddressRefused
 
 from .webhook_receivers import partner_server
 
@@ -90,7 +90,7 @@ async def test_an_answer_is_cut_off_and_cleaned(partner) -> None:
 
 
 async def test_a_slow_answer_counts_for_none(partner, monkeypatch) -> None:
-    monkeypatch.setattr("credentials.adapters.webhooks._SECONDS", 0.2)
+    monkeypatch.setattr("credentials.exchange.adapters.webhooks._SECONDS", 0.2)
     partner.seconds = 2
     answer = await WebhookClient(loopback=True).post(partner.url, {}, "{}")
     assert (answer.status, answer.taken) == (None, False)

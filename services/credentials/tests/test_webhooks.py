@@ -11,9 +11,10 @@ from sqlalchemy import select, text
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from credentials import jobs as clockwork
-from credentials.adapters.webhooks import WebhookClient
-from credentials.commands import awards, webhooks
-from credentials.domain.webhooks import RETRY_AFTER, Answer, next_try
+from credentials.commands import awards
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.commands import webhooks
+from credentials.exchange.domain.webhooks import RETRY_AFTER, Answer, next_try
 from credentials.tables.partners import WebhookDelivery, WebhookSecret
 from shared.events.credentials import ShareRevoked, WebhookDisabled
 from shared.ids import new_id

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from standardwebhooks import Webhook
 
-from credentials.api.messages import router
+from credentials.exchange.api.messages import router
 
 DOCUMENTED = {
     route.path: TypeAdapter(kind)

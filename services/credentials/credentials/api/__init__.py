@@ -8,20 +8,13 @@ from credentials.api.documents import router as documents_router
 from credentials.api.forecasts import router as forecasts_router
 from credentials.api.holds import router as holds_router
 from credentials.api.keys import router as keys_router
-from credentials.api.links import router as links_router
-from credentials.api.messages import router as messages_router
 from credentials.api.pictures import router as pictures_router
-from credentials.api.prior_learning import router as prior_learning_router
 from credentials.api.progress_charts import router as progress_charts_router
 from credentials.api.public import router as public_router
 from credentials.api.records import router as records_router
 from credentials.api.reports import router as reports_router
 from credentials.api.reviews import router as reviews_router
-from credentials.api.shared_files import router as shared_files_router
-from credentials.api.sharing import router as sharing_router
-from credentials.api.transfers import router as transfers_router
 from credentials.api.verification import router as verification_router
-from credentials.api.webhooks import router as webhooks_router
 
 routers: tuple[APIRouter, ...] = (
     records_router,
@@ -37,12 +30,4 @@ routers: tuple[APIRouter, ...] = (
     verification_router,
     keys_router,  # before the badges: its key set has an address among theirs
     public_router,
-    sharing_router,
-    links_router,
-    shared_files_router,
-    webhooks_router,
-    transfers_router,
-    prior_learning_router,
 )
-
-__all__ = ["messages_router", "routers"]

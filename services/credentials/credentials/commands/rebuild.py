@@ -20,9 +20,9 @@ from credentials.commands import documents
 from credentials.commands.projection import rebuild
 from credentials.domain import eligibility, regulations
 from credentials.domain.awards import LIVE
+from credentials.domain.credit import CreditStatus
 from credentials.domain.eligibility import Totals
 from credentials.domain.regulations import Regulations
-from credentials.domain.transfers import LineState
 from credentials.queries.records import record_of
 from credentials.queries.reports import credited_learners
 from credentials.tables.reports import Rebuild
@@ -183,7 +183,7 @@ async def fill_shadow(connection: Any, now: datetime) -> int:  # Any: asyncpg sh
         list(LIVE),
         current.framework_level,
         current.module_credits,
-        [LineState.COMMITTED, LineState.CONSUMED],
+        [CreditStatus.COMMITTED, CreditStatus.CONSUMED],
     )
     copied = 0
     for chunk in _chunks(rows, _AT_ONCE):

@@ -5,11 +5,12 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.commands import documents, learner_records, sharing
+from credentials.commands import documents, learner_records
 from credentials.commands.learner_records import Draft, Transactions
 from credentials.domain.documents import DocumentKind, hash_of
 from credentials.domain.learner_records import Cover
-from credentials.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
+from credentials.exchange.commands import sharing
+from credentials.exchange.domain.sharing import Document, check_paper, pairwise_subject, results_shown, scope_of
 from credentials.queries.documents import EditionOnFile, documents_of, signed_badges
 from credentials.tables.documents import Edition
 from credentials.tables.sharing import Share

@@ -10,11 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials.commands import emails, facts
 from credentials.commands.people import must_be_present
 from credentials.commands.projection import rebuild
-from credentials.domain import policies, prior_learning
+from credentials.domain import policies
 from credentials.domain.credit import Source
 from credentials.domain.days import day_of
-from credentials.domain.prior_learning import PriorLearningState, Unit
-from credentials.queries.prior_learning import credit_of_prior_learning, evidence_of, external_credits, subject_name
+from credentials.exchange.domain import prior_learning
+from credentials.exchange.domain.prior_learning import PriorLearningState, Unit
+from credentials.exchange.queries.prior_learning import (
+    credit_of_prior_learning,
+    evidence_of,
+    external_credits,
+    subject_name,
+)
 from credentials.tables.facts import Credit, Revocation
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import refuse_own

@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.commands import sharing, transfers
+from credentials.exchange.commands import sharing, transfers
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from credentials.tables.sharing import Share
 from shared.database import now as now_of

@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import Query, Response
 from pydantic import Field
 
-from credentials.adapters.webhooks import WebhookClient
-from credentials.api.sharing import partner_of
-from credentials.commands import webhooks
-from credentials.domain.webhooks import (
+from credentials.exchange.adapters.webhooks import WebhookClient
+from credentials.exchange.api.sharing import partner_of
+from credentials.exchange.commands import webhooks
+from credentials.exchange.domain.webhooks import (
     DeliveryState,
     EndpointRemoved,
     PartnerEnded,
@@ -19,7 +19,7 @@ from credentials.domain.webhooks import (
     TooManyWebhookSecrets,
     WebhookAddressRefused,
 )
-from credentials.queries.partners import attempts_of, deliveries_of, endpoints_of
+from credentials.exchange.queries.partners import attempts_of, deliveries_of, endpoints_of
 from credentials.tables.partners import WebhookDelivery, WebhookEndpoint
 from shared.database import Unknown
 from shared.paging import paginate, paginate_each

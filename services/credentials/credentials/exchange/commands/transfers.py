@@ -8,25 +8,27 @@ from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.commands import emails, sharing
-from credentials.commands.partners import open_partner
+from credentials.commands import emails
 from credentials.commands.people import must_be_present
 from credentials.commands.projection import rebuild
-from credentials.domain import policies, transfers
+from credentials.domain import policies
 from credentials.domain.awards import OnHold
 from credentials.domain.credit import CreditStatus
-from credentials.domain.sharing import Scope, UnknownCredit
-from credentials.domain.transfers import Decision, LineState, TransferState
-from credentials.queries.holds import held_among
-from credentials.queries.records import is_on_hold, record_of
-from credentials.queries.sharing import DECIDING, READING
-from credentials.queries.transfers import (
+from credentials.exchange.commands import sharing
+from credentials.exchange.commands.partners import open_partner
+from credentials.exchange.domain import transfers
+from credentials.exchange.domain.sharing import Scope, UnknownCredit
+from credentials.exchange.domain.transfers import Decision, LineState, TransferState
+from credentials.exchange.queries.sharing import DECIDING, READING
+from credentials.exchange.queries.transfers import (
     allocated,
     credits_accepted_in,
     lines_of,
     open_transfer_of_share,
     transfers_query,
 )
+from credentials.queries.holds import held_among
+from credentials.queries.records import is_on_hold, record_of
 from credentials.tables.awards import Allocation
 from credentials.tables.sharing import Share
 from credentials.tables.transfers import Programme, Transfer, TransferLine

@@ -9,7 +9,7 @@ from sqlalchemy import Select, and_, exists, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from credentials.domain.webhooks import DeliveryState
+from credentials.exchange.domain.webhooks import DeliveryState
 from credentials.queries.records import is_in_force
 from credentials.tables.facts import Revocation
 from credentials.tables.issued import Badge

@@ -12,10 +12,10 @@ from uuid import UUID, uuid5
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.adapters.webhooks import WebhookClient, signatures
-from credentials.domain import sharing, webhooks
-from credentials.domain.webhooks import Answer, DeliveryState, Document
-from credentials.queries.partners import (
+from credentials.exchange.adapters.webhooks import WebhookClient, signatures
+from credentials.exchange.domain import sharing, webhooks
+from credentials.exchange.domain.webhooks import Answer, DeliveryState, Document
+from credentials.exchange.queries.partners import (
     count_endpoints,
     due_deliveries,
     endpoints_of,
@@ -23,8 +23,8 @@ from credentials.queries.partners import (
     is_revoked,
     live_secrets,
 )
-from credentials.queries.sharing import is_redeemed, live_shares_with_partners
-from credentials.queries.transfers import transfers_holding
+from credentials.exchange.queries.sharing import is_redeemed, live_shares_with_partners
+from credentials.exchange.queries.transfers import transfers_holding
 from credentials.tables.partners import (
     Partner,
     WebhookAttempt,

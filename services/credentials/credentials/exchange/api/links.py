@@ -7,12 +7,12 @@ import orjson
 from fastapi import Header, Path, Request, Response
 from pydantic import Field, ValidationError
 
-from credentials.adapters.shared_pages import HEADERS, SharedPages
-from credentials.api.shared_views import OpenedRecordView
-from credentials.api.sharing import Issuing, Pin, Secrets
 from credentials.api.verification import missing_page
-from credentials.commands import sharing
-from credentials.domain.sharing import LinkEnded, PinNeeded, ShareState, WrongPin, sha256_of
+from credentials.exchange.adapters.shared_pages import HEADERS, SharedPages
+from credentials.exchange.api.shared_views import OpenedRecordView
+from credentials.exchange.api.sharing import Issuing, Pin, Secrets
+from credentials.exchange.commands import sharing
+from credentials.exchange.domain.sharing import LinkEnded, PinNeeded, ShareState, WrongPin, sha256_of
 from credentials.tables.sharing import Share
 from shared.database import Unknown
 from shared.errors import Malformed

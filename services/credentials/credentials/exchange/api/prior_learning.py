@@ -9,9 +9,9 @@ from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import Field, StringConstraints
 
-from credentials.commands import prior_learning
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.prior_learning import (
+from credentials.exchange.commands import prior_learning
+from credentials.exchange.domain.prior_learning import (
     EvidenceMissing,
     ExternalCeilingExceeded,
     LearnedTooLongAgo,
@@ -26,7 +26,7 @@ from credentials.domain.prior_learning import (
     Unit,
     UnitsOutOfBounds,
 )
-from credentials.queries.prior_learning import credit_of_prior_learning, evidence_of, recognitions_query
+from credentials.exchange.queries.prior_learning import credit_of_prior_learning, evidence_of, recognitions_query
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import Caller
 from shared.database import Unknown, fetch

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpcore
 from standardwebhooks import Webhook
 
-from credentials.domain.webhooks import RESPONSE_CHARACTERS, Answer, WebhookAddressRefused
+from credentials.exchange.domain.webhooks import RESPONSE_CHARACTERS, Answer, WebhookAddressRefused
 from openbadges.verification.public_network import NotPublic, PublicNetwork, Resolve, is_readable, resolve
 
 _SECONDS: Final = 5.0

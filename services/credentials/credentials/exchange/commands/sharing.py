@@ -9,14 +9,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import emails, keys
-from credentials.commands.partners import open_partner
 from credentials.commands.people import must_be_present
-from credentials.domain import policies, sharing
+from credentials.domain import policies
 from credentials.domain.badges import Issuer
 from credentials.domain.documents import new_nonce
-from credentials.domain.sharing import Document, Scope, ShareSecrets, ShareState
+from credentials.exchange.commands.partners import open_partner
+from credentials.exchange.domain import sharing
+from credentials.exchange.domain.sharing import Document, Scope, ShareSecrets, ShareState
+from credentials.exchange.queries.sharing import READING, share_by_secret, shareable
 from credentials.queries.keys import active_key
-from credentials.queries.sharing import READING, share_by_secret, shareable
 from credentials.tables.people import Person
 from credentials.tables.sharing import Share, Viewing
 from openbadges.keys import Signer

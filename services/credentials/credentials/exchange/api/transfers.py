@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
-from credentials.api.sharing import partner_of
-from credentials.commands import transfers
 from credentials.domain.awards import OnHold
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.sharing import Scope, UnknownCredit, pairwise_subject
-from credentials.domain.transfers import (
+from credentials.exchange.api.sharing import partner_of
+from credentials.exchange.commands import transfers
+from credentials.exchange.domain.sharing import Scope, UnknownCredit, pairwise_subject
+from credentials.exchange.domain.transfers import (
     AcceptanceOutOfBounds,
     AlreadyRequested,
     CeilingExceeded,
@@ -27,9 +27,9 @@ from credentials.domain.transfers import (
     TransferState,
     suggestion,
 )
+from credentials.exchange.queries.transfers import credits_accepted, lines_of, programmes_by_id, transfers_query
 from credentials.queries.holds import held_among
 from credentials.queries.records import on_hold_among
-from credentials.queries.transfers import credits_accepted, lines_of, programmes_by_id, transfers_query
 from credentials.tables.facts import Credit
 from credentials.tables.transfers import Programme, Transfer, TransferLine
 from shared.access import Caller

@@ -8,7 +8,7 @@ from sqlalchemy import Select, exists, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.domain.awards import State
-from credentials.domain.sharing import Document, Held, Line
+from credentials.exchange.domain.sharing import Document, Held, Line
 from credentials.queries.documents import signed_badges
 from credentials.queries.records import Record, record_of
 from credentials.tables.facts import Achievement

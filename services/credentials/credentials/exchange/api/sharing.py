@@ -10,11 +10,11 @@ from pydantic import Field, StringConstraints, model_validator
 
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.records import sign_record
-from credentials.api.shared_views import SharedRecordView
-from credentials.commands import sharing, transfers
-from credentials.commands.sharing import Lock
 from credentials.domain.people import HolderAnonymised
-from credentials.domain.sharing import (
+from credentials.exchange.api.shared_views import SharedRecordView
+from credentials.exchange.commands import sharing, transfers
+from credentials.exchange.commands.sharing import Lock
+from credentials.exchange.domain.sharing import (
     AlreadyWithdrawn,
     ExpiryOutOfBounds,
     NoKeyYet,
@@ -30,7 +30,7 @@ from credentials.domain.sharing import (
     packed,
     sha256_of,
 )
-from credentials.queries.sharing import recipients, shares_for, shares_of, viewings_of
+from credentials.exchange.queries.sharing import recipients, shares_for, shares_of, viewings_of
 from credentials.tables.partners import Partner
 from credentials.tables.sharing import Share, Viewing
 from shared.access import Caller, NotPermitted

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, and_, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from credentials.domain.transfers import LineState, TransferState
+from credentials.exchange.domain.transfers import LineState, TransferState
 from credentials.tables.awards import Allocation
 from credentials.tables.facts import Credit
 from credentials.tables.transfers import Programme, Transfer, TransferLine

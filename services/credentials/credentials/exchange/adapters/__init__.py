@@ -1,0 +1,1 @@
+"""Pages behind a link, and requests to partners' webhooks."""

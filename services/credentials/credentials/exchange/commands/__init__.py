@@ -1,0 +1,1 @@
+"""Commands on shares, transfers, prior learning, partners and webhooks."""

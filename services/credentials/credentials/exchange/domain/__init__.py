@@ -1,0 +1,1 @@
+"""Rules of sharing, transfers, prior learning and webhooks: pure functions over frozen facts."""

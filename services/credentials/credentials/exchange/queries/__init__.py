@@ -1,0 +1,1 @@
+"""Reads of shares, transfers, prior learning and partners."""
