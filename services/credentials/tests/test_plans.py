@@ -301,7 +301,6 @@ async def test_what_is_due_at_an_address_costs_no_more_when_much_waits_there(pla
 
 
 WHOLE = {
-    "list_signing_keys": "there is no row that is a key: test_signing_keys makes them",
     "list_award_plans": "it is computed from all of a learner's credit, and none of that may be left out silently",
     "forecast_award_plans": "likewise",
 }
