@@ -1,5 +1,6 @@
 """A refund that was sent without an answer may take effect at the provider at any later time, and is paid once."""
 
+from contextlib import asynccontextmanager
 from datetime import UTC, timedelta
 from uuid import UUID
 
@@ -153,6 +154,35 @@ async def test_any_other_answer_but_yes_or_no_may_mean_that_it_was_made(driver, 
     assert await status_of(driver, order) == "submitting"
 
 
+PAGES = (
+    (404, b"<html>"),
+    (422, b"<html>"),
+    (400, b""),
+    (409, b"{}"),
+    (422, b"null"),
+    (410, b"\xff"),
+    (422, b'{"type": "about:blank", "title": "Not found", "status": 404}'),
+)
+
+
+@pytest.mark.parametrize(("status", "page"), PAGES)
+async def test_a_page_of_whatever_stands_before_the_provider_is_no_refusal(driver, monkeypatch, status, page):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    await answers(driver, monkeypatch, lambda: httpx.Response(status, content=page, request=httpx.Request("POST", "/")))
+    assert await status_of(driver, order) == "submitting"
+    assert (await retry(driver, order)).json()["code"] == "refund_not_failed"
+    for _ in range(3):
+        await looks(driver, minutes=10)
+    assert driver.sandbox.refunds(reference) == []
+    await takes_effect(driver, reference)
+    for _ in range(3):
+        await looks(driver, hours=1)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
+    assert await status_of(driver, order) == "completed"
+
+
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
 async def test_where_there_was_no_connection_it_is_sent_again_soon(driver, monkeypatch, error):
     reference = await not_answered(driver, monkeypatch, error)
@@ -173,15 +203,27 @@ async def not_answered(driver, monkeypatch, error):
     order, reference = await driver.buy(await driver.sell())
     await driver.deliver(reference)
     await driver.refund(order)
-    stream = httpx.AsyncClient.stream
 
-    def broken(client, method, url, **more):
-        if method == "POST" and str(url).endswith("/refunds"):
-            raise error("broken")
-        return stream(client, method, url, **more)
+    def broken():
+        raise error("broken")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(httpx.AsyncClient, "stream", broken)
-        await driver.run(submit_refunds)
+    await answers(driver, monkeypatch, broken)
     assert await status_of(driver, order) == "submitting"
     return reference
+
+
+async def answers(driver, monkeypatch, answer):
+    """Let the job send refunds, each of which is answered so, without any effect."""
+    stream = httpx.AsyncClient.stream
+
+    @asynccontextmanager
+    async def answered(client, method, url, **more):
+        if method == "POST" and str(url).endswith("/refunds"):
+            yield answer()
+            return
+        async with stream(client, method, url, **more) as said:
+            yield said
+
+    with monkeypatch.context() as patch:
+        patch.setattr(httpx.AsyncClient, "stream", answered)
+        await driver.run(submit_refunds)

@@ -28,6 +28,7 @@ from payments.adapters.flywire_shapes import (
     Confirmed,
     Payment,
     Payments,
+    Problem,
     Refund,
     Refunds,
     RefundsOfPayment,
@@ -277,7 +278,8 @@ class Flywire:
             turned_away = answer.status_code in NOT_NOW - MAYBE_READ
             kind = ProviderNotReached if turned_away else ProviderUnavailable
             raise kind(f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"})
-        if not answer.is_client_error:
+        # Any other page may come from what stands in front of it, which knows nothing of what the provider has done.
+        if not answer.is_client_error or _read(Problem, answer).status != answer.status_code:
             raise _unclear()
         raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)
 

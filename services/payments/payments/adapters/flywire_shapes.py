@@ -173,6 +173,14 @@ class Refunds(BaseModel):
     refunds: list[Any]  # Any: JSON, as above
 
 
+class Problem(BaseModel):
+    """A refusal in Flywire's own words (RFC 7807). What stands in front of it refuses in others, or in none."""
+
+    type: str = Field(min_length=1)
+    title: str = Field(min_length=1)
+    status: int
+
+
 _NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "our_reference": "external_reference"}
 
 
