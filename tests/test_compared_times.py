@@ -29,7 +29,7 @@ BY_ONE_CLOCK: Final = {
     },
     "payments": {
         *("expires_at", "quote_ends_at", "funded_at", "session_expires_at", "started_at", "last_at", "received_at"),
-        *("seen_at", "compared_at", "since"),
+        *("seen_at", "compared_at", "since", "submitted_at"),
         "began_at",  # one far ahead begins anew
     },
     "gateway": {"superseded_at", "retired_at", "proposed_at"},
