@@ -1,3 +1,4 @@
+import secrets
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -86,6 +87,13 @@ def test_a_successor_follows_from_its_token_and_the_secret_alone():
     assert sessions.successor(token, b"secret") == sessions.successor(token, b"secret")
     assert sessions.successor(token, b"secret") != sessions.successor(token, b"another")
     assert sessions.successor(token, b"secret") != token
+
+
+def test_what_is_stored_as_a_plain_digest_was_drawn_from_256_bits(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: drawn.append(size) or "x")
+    assert (sessions.first_token(), partners.new_secret()) == ("x", "mcs_x")
+    assert drawn == [32, 32]
 
 
 def test_a_retired_key_is_published_until_its_last_token_has_expired():

@@ -80,5 +80,6 @@ def newest(token: str, secret: bytes, digest: bytes, most: int) -> str:
 
 
 def fingerprint(token: str) -> bytes:
-    """Return the digest of a token that is stored. It has 256 random bits, so one round of hashing is enough."""
+    """Return the digest of a token that is stored. It has 256 random bits, so its plain SHA-256 gives
+    nothing away (the exception of `shared.digests`)."""
     return hashlib.sha256(token.encode()).digest()

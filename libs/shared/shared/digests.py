@@ -1,7 +1,8 @@
 """Keyed digests: stored to recognise something again, and of no use to whoever has only the database.
 
 A plain digest of what can be guessed (an address, a name, a form) gives it away to whoever guesses. Of a password not
-even a keyed digest is stored: only argon2id. Random tokens of 128 bits and more cannot be guessed, and need no key.
+even a keyed digest is stored: only argon2id. The one exception: a token that was drawn at random, of 128 bits and more,
+cannot be guessed, so its plain SHA-256 may be stored (refresh tokens, secrets of partners: `gateway.domain.sessions`).
 """
 
 import hmac
