@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Query
-from pydantic import Field
+from fastapi import Query, Request
+from pydantic import Field, ValidationError
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from gateway import queries
 from gateway.adapters.hashing import SignInBusy
@@ -86,13 +87,29 @@ def view(account: Account, roles: Sequence[str]) -> AccountView:
 async def open_account(
     body: AccountRequest, session: Session, auth: Annotated[AuthSettings, resource(AuthSettings)]
 ) -> AccountView:
-    """Open an account with an e-mail address and a password; sign in next."""
+    """Open an account with an e-mail address and a password; sign in next.
+
+    A repeat with the same key has the password that the account has, or it is another request.
+    """
     auth.must_offer_passwords()
     rules.check_password(body.password, body.email, auth.common_passwords)
     async with auth.hashing.slot():
         password_hash = await auth.hashing.make(body.password)
     account = await commands.open_account(session, body.email, password_hash)
     return view(account, await queries.roles_of(session, account.account_id))
+
+
+@router.same_secrets("open_account")
+async def has_password(request: Request, session: AsyncSession, reply: bytes) -> bool:
+    """Return whether the request has the password of the account that this reply shows."""
+    auth: AuthSettings = request.app.state.resources[AuthSettings]
+    try:
+        asked = AccountRequest.model_validate_json(await request.body())
+    except ValidationError:
+        return False
+    account = await fetch(session, Account, AccountView.model_validate_json(reply).account_id)
+    async with auth.hashing.slot():
+        return await auth.hashing.matches(account.password_hash, asked.password)
 
 
 @router.get("/v1/accounts/me", operation_id="read_own_account", responses=error_responses(Unknown))

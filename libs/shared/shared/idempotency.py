@@ -55,7 +55,7 @@ class Asked:
     operation: str
     key: str
     digest: bytes
-    """A keyed digest of the request without its secrets (`shared.digests`)."""
+    """A keyed digest of the request without its secrets (`shared.digests`), which `Router.same_secrets` compares."""
 
     @property
     def lock(self) -> int:

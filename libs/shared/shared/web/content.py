@@ -38,7 +38,8 @@ Email = Annotated[Text, AfterValidator(_one_address), Field(max_length=LONGEST, 
 IS_SECRET: Final = object()
 
 Secret = Annotated[str, IS_SECRET, Field(json_schema_extra={"format": "password", "writeOnly": True})]
-"""A secret a person typed, as a member of a request's body: no digest of it is stored with the request's reply."""
+"""A secret a person typed, as a member of a request's body: no digest of it is stored with the request's reply,
+so where the operation takes an Idempotency-Key `Router.same_secrets` compares it."""
 
 
 LARGEST = 2**31 - 1

@@ -102,6 +102,7 @@ class Call:
 
 
 FastPath = Callable[[Call], Coroutine[Any, Any, Response]]  # Any: what a coroutine may be sent
+SameSecrets = Callable[[Request, AsyncSession, bytes], Coroutine[Any, Any, bool]]
 _Handle = Callable[[Request], Coroutine[Any, Any, Response]]  # Any: FastAPI's own type
 
 
@@ -110,6 +111,7 @@ class Operation(APIRoute):
     when its caller waits no longer."""
 
     fast_path: FastPath | None = None
+    same_secrets: SameSecrets | None = None
 
     def get_route_handler(self) -> _Handle:
         handle = self._admitting(super().get_route_handler())
@@ -128,7 +130,8 @@ class Operation(APIRoute):
 
         async def answer(call: Call) -> Response:
             request, caller, asked = call.request, call.caller, call.asked
-            response = await (_once(request, caller, asked, handle) if asked else handle(request))
+            assert not (asked and secrets) or self.same_secrets, "nothing compares the secrets of a repeat"
+            response = await (_once(request, caller, asked, handle, self.same_secrets) if asked else handle(request))
             caller.must_have_proven(name)
             failpoint("request_handled")
             return response
@@ -241,6 +244,7 @@ async def _once(
     caller: Caller,
     asked: Asked,
     handle: _Handle,
+    same_secrets: SameSecrets | None,
 ) -> Response:
     session: AsyncSession = request.state.session
     stored = await find_reply(session, asked)
@@ -250,6 +254,8 @@ async def _once(
         caller.had_this_reply()
         if stored.status == ERASED:
             raise ReplyErased("this was done, and what was answered is erased")
+        if same_secrets and not await same_secrets(request, session, stored.body):
+            raise IdempotencyKeyReused("this key came with another secret before")
         return Response(stored.body, stored.status, {**stored.headers, "Idempotency-Replayed": "true"})
     response = await handle(request)
     if not await store_reply(session, _reply(asked, response)):
@@ -272,6 +278,20 @@ class Router(APIRouter):
         def register(fast_path: FastPath) -> FastPath:
             route.fast_path = fast_path
             return fast_path
+
+        return register
+
+    def same_secrets(self, operation_id: str) -> Callable[[SameSecrets], SameSecrets]:
+        """Let the decorated function say whether a repeat of that operation has the secrets of the first request.
+
+        It is given the repeat, its session and the body of the stored reply, and compares with what was stored of the
+        secrets of what was made then. Every operation must have one whose body has secrets and that takes a key.
+        """
+        [route] = [one for one in self.routes if isinstance(one, Operation) and one.operation_id == operation_id]
+
+        def register(same_secrets: SameSecrets) -> SameSecrets:
+            route.same_secrets = same_secrets
+            return same_secrets
 
         return register
 
