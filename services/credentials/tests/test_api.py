@@ -282,6 +282,39 @@ async def test_a_badge_verifies_with_each_check_by_itself(service, session, cloc
     assert set(outcomes.values()) == {"passed"}
 
 
+async def test_a_badge_in_an_envelope_is_the_badge_and_what_is_written_on_it_is_shown_nowhere(
+    service, session, clock
+) -> None:
+    badge_id, document = await issued(service, session)
+    async with service.client() as anyone:
+        token = (await anyone.get(f"/credentials/{badge_id}.jwt")).text
+        envelope = {
+            "@context": "https://www.w3.org/ns/credentials/v2",
+            "id": f"data:application/vc+jwt,{token}",
+            "type": "EnvelopedVerifiableCredential",
+        }
+        forged = envelope | {
+            "issuer": "did:web:forged.example",
+            "name": "Forged",
+            "credentialSubject": {"id": "urn:x:y"},
+        }
+        plain = (await anyone.post("/v1/verifications", json=document)).json()
+        for given in (envelope, forged):
+            answer = await anyone.post("/v1/verifications", json=given)
+            assert (answer.json()["status"], answer.json()["issuer_known"]) == ("valid", "ours")
+            assert {**answer.json(), "checks": [], "checked_at": ""} == {**plain, "checks": [], "checked_at": ""}
+            page = await anyone.post("/verify", files={"text": (None, json.dumps(given))})
+            assert (page.status_code, "Valid" in page.text, "orged" in page.text) == (200, True, False)
+        unread = forged | {"id": "data:application/vc+cose,0oRD"}
+        assert await failed_checks(service, unread) == ("unconfirmed", {"schema"})
+        page = await anyone.post("/verify", files={"text": (None, json.dumps(unread))})
+        assert (page.status_code, "a form that is not read here" in page.text, "orged" in page.text) == (
+            200,
+            True,
+            False,
+        )
+
+
 async def test_another_verifier_accepts_what_is_published(service, session, clock) -> None:
     """openbadgeslib fetches the DID document and the status list from the service's own addresses, by the real time."""
     clock.at = datetime.now(UTC)

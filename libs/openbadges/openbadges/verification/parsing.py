@@ -92,7 +92,10 @@ def parse(raw: bytes, limits: Limits) -> ParsedCredential:
     count = _Count(limits.inner_credentials)
     if given.is_jwt:
         return _parse_jwt(given.text, limits, count)
-    return _parse_json(read_object(given.text, limits), limits, count)
+    try:
+        return _read_object(read_object(given.text, limits), limits, count)
+    except Broken as broken:
+        return _unread(broken.code, broken.detail)
 
 
 class _Count:
@@ -183,18 +186,30 @@ def _parse_part(entry: object, limits: Limits, count: _Count) -> ParsedCredentia
         code, detail = error.code, sentence(error.detail)
     except UNREADABLE:
         code, detail = "unreadable", "It cannot be read."
+    return _unread(code, detail)
+
+
+def _unread(code: str, detail: str) -> ParsedCredential:
     return ParsedCredential(Kind.OTHER, {}, [Check(Question.SCHEMA, CheckOutcome.FAILED, detail, code)])
 
 
 def _read_part(entry: object, limits: Limits, count: _Count) -> ParsedCredential:
     if isinstance(entry, Mapping):
-        document = dict(members(cast("object", entry)))
-        envelope: object = document.get("id")
-        kinds = listed(members(in_terms({"type": document.get("type")})).get("type"))
-        if "EnvelopedVerifiableCredential" not in kinds or not isinstance(envelope, str):
-            return _parse_json(document, limits, count)
-        entry = _out_of_envelope(envelope)
-    given = reading.read(str(entry).encode(), limits)
+        return _read_object(dict(members(cast("object", entry))), limits, count)
+    return _read_token(str(entry), limits, count)
+
+
+def _read_object(document: Document, limits: Limits, count: _Count) -> ParsedCredential:
+    """Return what JSON says: itself, or the token in its envelope, of which nothing else is read: nobody signed it."""
+    envelope: object = document.get("id")
+    kinds = listed(members(in_terms({"type": document.get("type")})).get("type"))
+    if "EnvelopedVerifiableCredential" not in kinds or not isinstance(envelope, str):
+        return _parse_json(document, limits, count)
+    return _read_token(_out_of_envelope(envelope), limits, count)
+
+
+def _read_token(token: str, limits: Limits, count: _Count) -> ParsedCredential:
+    given = reading.read(token.encode(), limits)
     if not given.is_jwt:
         raise reading.NotCredential("what the document holds is no credential")
     return _parse_jwt(given.text, limits, count)
