@@ -35,7 +35,13 @@ class Settings(ServiceSettings):
         default=None, description="Where this service's own /metrics and /internal/events are; nowhere if not given"
     )
     routes_file: Path | None = Field(default=None, description="Another routing table than the one shipped")
-    trusted_hops: int = Field(default=0, ge=0, description="Proxies of ours in front, which append X-Forwarded-For")
+    trusted_hops: int = Field(
+        default=0,
+        ge=0,
+        description="Proxies of ours in front, which append X-Forwarded-For. Too few, and everybody behind one counts "
+        "as one client, whose allowances and wrong comparisons of a document are shared; too many, and anybody may "
+        "choose an address",
+    )
     rates: dict[str, tuple[int, int]] = Field(
         default_factory=dict, description='Requests and seconds by policy, as JSON: {"anonymous": [600, 60]}'
     )

@@ -117,9 +117,13 @@ async def test_nobody_guesses(service, session, clock, papers) -> None:
     async with service.client() as anyone:
         page = await anyone.post(f"/documents/{number}", data={"name": "Ada"}, headers=html)
     assert (page.status_code, page.headers["retry-after"]) == (429, str(int(limits.pause.total_seconds())))
-    assert "compared too often, so the paper is not confirmed" in page.text
+    assert "too often from your network, so the paper is not confirmed" in page.text
+    assert "or upload its file" in page.text
+    assert "<strong>Valid</strong>" in page.text, "the number is still looked up"
     assert f"try again in {limits.pause.total_seconds() / 60:.0f} minutes" in page.text
     assert 'value="Ada"' in page.text
+    behind = await compare(service, number, "Ada Lovelace", client="198.51.100.7, 192.0.2.1")
+    assert behind["code"] == "too_many_comparisons", "what a guesser says of its own address counts for nothing"
     assert (await compare(service, number, "Ada Lovelace", client="198.51.100.7"))["same"], (
         "a stranger closes it for nobody"
     )
@@ -152,9 +156,9 @@ async def test_nor_do_many_together_and_they_close_it_to_nobody(service, session
         assert (await compare(service, number, f"More {guess}", client=await unknown_to(session, document)))[
             "same"
         ] is False
-    assert (await compare(service, number, "Ada Lovelace", client=await unknown_to(session, document)))["code"] == (
-        "too_many_comparisons"
-    )
+    shut = await compare(service, number, "Ada Lovelace", client=await unknown_to(session, document))
+    assert shut["code"] == "too_many_comparisons"
+    assert "too often from many networks" in shut["detail"]
     step = limits.pause / limits.wrong_comparisons_of_all
     for guess in range(3):  # from now on one in each step
         clock.advance(seconds=step.total_seconds())

@@ -175,13 +175,13 @@ async def _compared(session: AsyncSession, document_id: UUID, client: str) -> tu
     if document.compared_since is None or not timedelta() <= now - document.compared_since < limits.pause:
         document.wrong_comparisons, document.wrong_by_client, document.compared_since = 0, {}, now
     who = sha256(f"{document_id} {client}".encode()).hexdigest()[:CLIENT]
-    wait = limits.wait(
-        document.wrong_by_client.get(who, 0), document.wrong_comparisons, since=now - document.compared_since
-    )
+    theirs = document.wrong_by_client.get(who, 0)
+    wait = limits.wait(theirs, document.wrong_comparisons, since=now - document.compared_since)
     if wait:
+        by = "from your network" if theirs >= limits.wrong_comparisons else "from many networks"
         raise documents.TooManyComparisons(
-            f"this document was compared too often, so the paper is not confirmed; try again in {_in_words(wait)}, or "
-            "upload its file",
+            f"this document was compared too often {by}, so the paper is not confirmed; try again "
+            f"in {_in_words(wait)}, or upload its file. What became of the document is shown all the while",
             headers={"Retry-After": str(math.ceil(wait.total_seconds()))},
         )
     return document, who
