@@ -104,7 +104,7 @@ class Staff:
     async def revoke(self, chance: random.Random) -> None:
         if credit := await self._some_credit(chance):
             decision = {"minutes_reference": "EB-R", "reason_code": "assessment_error"}
-            await self["panel"].ask("POST", f"/v1/credits/{credit}/revocation", decision)
+            await self["board"].ask("POST", f"/v1/credits/{credit}/revocation", decision)
 
     async def reinstate(self, chance: random.Random) -> None:
         if credit := await self._some_credit(chance):

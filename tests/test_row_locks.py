@@ -32,6 +32,7 @@ WHOLE: Final = {
 ONE_ROW: Final = {
     ("services/assessment/assessment/commands/boards.py", "_take_its_place"): "unique: learner and module",
     ("services/assessment/assessment/commands/windows.py", "hold_open"): "by its key",
+    ("services/assessment/migrations/versions/2026_12_01_one_part_each.py", "upgrade"): "by its key",
     ("services/credentials/credentials/exchange/queries/sharing.py", "share_by_secret"): "unique: the secret",
     ("services/payments/payments/queries/payments.py", "payment_by_reference"): "unique: provider and reference",
     ("libs/shared/shared/messaging/history.py", "accept"): "the table has one",

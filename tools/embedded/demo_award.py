@@ -124,7 +124,7 @@ async def _see_superseded(narrator: Narrator, cast: Cast, certificate: JSON) -> 
 
 async def _misconduct(narrator: Narrator, cast: Cast, diploma: JSON) -> JSON:
     narrator.step("Misconduct is found in one of the projects the diploma stands on")
-    examiner = cast.staff["examiner"]
+    member = cast.staff["board"]  # who ratified the result may accuse, and does not sit on the panel
     credit = await _of_the_minor(cast, diploma)
     badge = next(
         one for one in (await cast.learner.ask("GET", "/v1/badges"))["items"] if one["credit_id"] == credit["credit_id"]
@@ -137,10 +137,10 @@ async def _misconduct(narrator: Narrator, cast: Cast, diploma: JSON) -> JSON:
         for one in study["submissions"]
     )
     body = {"submission_id": submission, "reason_code": REASON}
-    case = await examiner.ask("POST", "/v1/misconduct-cases", body)
+    case = await member.ask("POST", "/v1/misconduct-cases", body)
     narrator.narrate(f"case {case['case_id']} opened: {REASON} in {credit['course_code']} {credit['course_title']}")
     minutes = {"outcome": "credit_revoked", "minutes_reference": f"PANEL-{secrets.token_hex(3)}"}
-    decided = await cast.staff["board"].ask("POST", f"/v1/misconduct-cases/{case['case_id']}/decision", minutes)
+    decided = await cast.staff["examiner"].ask("POST", f"/v1/misconduct-cases/{case['case_id']}/decision", minutes)
     narrator.narrate(f"the panel decided: {decided['outcome']} ({decided['minutes_reference']})")
     await narrator.events(
         cast.learner_id,

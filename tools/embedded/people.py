@@ -13,7 +13,7 @@ ROLES = {
     "learner": "learner",
     "marker": "marker",
     "examiner": "examiner",
-    "board": "examiner",  # a second examiner: who marked, moderated or opened a case sits on no board about it
+    "board": "examiner",  # a second examiner: the board is neither who moderated nor the panel of a case
     "registrar": "registrar",
     "advisor": "advisor",
     "finance": "finance",

@@ -58,7 +58,7 @@ async def credited(driver):
     """Ratified credit; enrolment, submission, the credit's event."""
     enrolment, window_id, submission_id = await marked(driver)
     await driver.release(window_id)
-    await driver.board(window_id)
+    await ratify(driver, window_id)
     [credit] = await driver.announced(CreditAwarded)
     return enrolment, submission_id, credit
 

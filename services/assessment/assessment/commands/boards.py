@@ -11,17 +11,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import decisions
-from assessment.commands.marking import advance, must_be_disinterested
+from assessment.commands.marking import advance, must_be_another, must_be_disinterested
 from assessment.commands.releases import count, done_at_once, take_results
 from assessment.domain import marks, regulations
 from assessment.domain.attempts import AttemptState
+from assessment.domain.marks import Part
 from assessment.queries.enrolments import renamed_subjects
 from assessment.queries.results import (
     may_be_ratified,
     results_before,
     results_deferred,
     results_to_ratify,
-    was_judged_by,
 )
 from assessment.tables import Attempt, Board, CourseVersion, Credit, Decision, Window
 from shared.database import fetch, now
@@ -238,12 +238,13 @@ def _announce_fails(session: AsyncSession, board: Board, fails: Sequence[tuple[A
         )
 
 
-async def must_be_another(session: AsyncSession, actor: str, attempt_id: UUID) -> None:
-    """Check that the actor has no interest and had no part in a result. Raises OwnWork, SitsCourse or SamePerson."""
-    await must_be_disinterested(session, actor, await fetch(session, Attempt, attempt_id))
-    statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt_id, was_judged_by(actor))
-    if await session.scalar(statement):
-        raise marks.SamePerson("whoever marked or moderated a result, or judged a case about it, does not decide")
+async def _credit_before_board(session: AsyncSession, actor: str, credit_id: UUID) -> Credit:
+    """Lock and return a credit that the actor may decide about. Raises OwnWork, SitsCourse or SamePerson."""
+    credit = await fetch(session, Credit, credit_id)
+    attempt = await fetch(session, Attempt, credit.attempt_id, lock=True)  # a panel may be deciding about it
+    await must_be_disinterested(session, actor, attempt)
+    await must_be_another(session, actor, attempt, Part.BOARD)
+    return await fetch(session, Credit, credit_id, lock=True)
 
 
 async def revoke_credit(
@@ -253,11 +254,19 @@ async def revoke_credit(
 
     Raises OwnWork, SitsCourse, SamePerson, UnknownReason or CreditAlreadyRevoked.
     """
-    credit = await fetch(session, Credit, credit_id, lock=True)
-    await must_be_another(session, actor, credit.attempt_id)
+    credit = await _credit_before_board(session, actor, credit_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).revocation_reasons)
     if credit.revoked_at is not None:
         raise marks.CreditAlreadyRevoked("this credit is revoked")
+    await take_credit(session, actor, credit, reason_code, minutes_reference)
+    return credit
+
+
+async def take_credit(
+    session: AsyncSession, actor: str, credit: Credit, reason_code: str, minutes_reference: str
+) -> None:
+    """Take a credit that stands, and which must be locked, for a board or panel that may."""
+    credit_id = credit.credit_id
     board = await _sit_on(session, actor, minutes_reference, credit)
     credit.revoked_at, credit.revocation_reason = board.decided_at, reason_code
     credit.revocation_board_id, credit.revision = board.board_id, credit.revision + 1
@@ -275,7 +284,6 @@ async def revoke_credit(
             revision=credit.revision,
         ),
     )
-    return credit
 
 
 async def _take_its_place(session: AsyncSession, credit: Credit) -> None:
@@ -300,8 +308,7 @@ async def reinstate_credit(
 
     Raises OwnWork, SitsCourse, SamePerson, UnknownReason, CreditNotRevoked or CreditReplaced.
     """
-    credit = await fetch(session, Credit, credit_id, lock=True)
-    await must_be_another(session, actor, credit.attempt_id)
+    credit = await _credit_before_board(session, actor, credit_id)
     marks.check_reason(reason_code, regulations.in_force(now(session)).reinstatement_reasons)
     if credit.revoked_at is None:
         raise marks.CreditNotRevoked("this credit stands")

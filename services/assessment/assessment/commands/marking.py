@@ -12,10 +12,10 @@ from sqlalchemy.orm import joinedload
 from assessment.commands import decisions
 from assessment.domain import marks, regulations, windows
 from assessment.domain.attempts import AttemptState
-from assessment.domain.marks import Stage
+from assessment.domain.marks import Part, Stage
 from assessment.domain.misconduct import CaseOpen
 from assessment.queries.enrolments import sits
-from assessment.queries.results import gave_first_mark, may_be_released
+from assessment.queries.results import has_other_part, may_be_released
 from assessment.queries.windows import comes_a_file, seen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
 from shared.access import refuse_own
@@ -39,8 +39,7 @@ async def mark_submission(
     _must_take(AttemptState(attempt.state), stage)
     if stage is Stage.FIRST and await comes_a_file(session, attempt.window_id, enrolment_id=attempt.enrolment_id):
         raise windows.FileOnItsWay("another file for this attempt is on its way", headers={"Retry-After": "60"})
-    if stage is Stage.MODERATION and await gave_first_mark(session, attempt.attempt_id, str(marker_id)):
-        raise marks.SamePerson("somebody else moderates the mark you gave")
+    await must_be_another(session, marker_id, attempt, Part.MARKER if stage is Stage.FIRST else Part.MODERATOR)
     enrolment = await fetch(session, Enrolment, attempt.enrolment_id)
     result = marks.grade(points, attempt.attempt_no, regulations.find(enrolment.regulations_version).marks)
 
@@ -78,6 +77,18 @@ async def must_be_disinterested(session: AsyncSession, actor: UUID | str, attemp
     refuse_own(session, marks.OwnWork("somebody else judges your own work"), attempt.learner_id, actor)
     if await sits(session, UUID(str(actor)), attempt.course_version_id):
         raise marks.SitsCourse("you study this module yourself")
+
+
+async def must_be_another(session: AsyncSession, actor: UUID | str, attempt: Attempt, part: Part) -> None:
+    """Check that the actor may take this part in a result, having had no other. The attempt must be locked.
+
+    Raises SamePerson.
+    """
+    statement = select(Attempt.attempt_id).where(Attempt.attempt_id == attempt.attempt_id)
+    if await session.scalar(statement.where(has_other_part(str(actor), part))):
+        raise marks.SamePerson(
+            "whoever marked or moderated a result, judged a case about it or sat on its board, has no other part in it"
+        )
 
 
 def _must_take(state: AttemptState, stage: Stage) -> None:

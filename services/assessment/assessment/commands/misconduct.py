@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.commands import decisions
-from assessment.commands.boards import must_be_another, revoke_credit
+from assessment.commands.boards import take_credit
 from assessment.commands.enrolments import void_attempt, void_unratified
-from assessment.commands.marking import attempt_of, must_be_disinterested, result_event
+from assessment.commands.marking import attempt_of, must_be_another, must_be_disinterested, result_event
 from assessment.domain import attempts, marks, misconduct, regulations
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
+from assessment.domain.marks import Part
 from assessment.domain.misconduct import MisconductOutcome
 from assessment.queries.enrolments import attempts_of, history, went_on
 from assessment.tables import Attempt, Credit, Enrolment, EnrolmentState, MisconductCase
@@ -76,7 +77,8 @@ async def decide_case(
         raise misconduct.CaseDecided(f"the outcome was {case.outcome}", outcome=case.outcome)
     if case.opened_by == str(actor_id):
         raise marks.SamePerson("whoever opened a case does not decide it")
-    await must_be_another(session, str(actor_id), attempt.attempt_id)
+    await must_be_disinterested(session, actor_id, attempt)
+    await must_be_another(session, actor_id, attempt, Part.PANEL)
     credit = await session.scalar(select(Credit).where(Credit.attempt_id == attempt.attempt_id))
     rows = (await session.scalars(attempts_of(attempt.enrolment_id))).all()
     present = attempts.present_attempt(history(rows))
@@ -112,9 +114,11 @@ async def decide_case(
         await void_attempt(session, attempt, actor, "misconduct", at)
     elif outcome is MisconductOutcome.MARK_ZERO:
         await _take_mark(session, attempt, case.submission_id, at)
-    elif outcome is MisconductOutcome.CREDIT_REVOKED and credit is not None and credit.revoked_at is None:
-        reason = regulations.in_force(at).misconduct.revocation_reason
-        await revoke_credit(session, actor, credit.credit_id, reason, minutes_reference)
+    elif outcome is MisconductOutcome.CREDIT_REVOKED and credit is not None:
+        credit = await fetch(session, Credit, credit.credit_id, lock=True)
+        if credit.revoked_at is None:
+            reason = regulations.in_force(at).misconduct.revocation_reason
+            await take_credit(session, actor, credit, reason, minutes_reference)
     elif outcome is MisconductOutcome.NO_CASE:
         await _follow_enrolment(session, attempt.enrolment_id, at)
     return case

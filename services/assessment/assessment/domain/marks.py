@@ -57,6 +57,21 @@ class SitsCourse(Forbidden):
     remedy = "Leave it to a colleague who does not study this module."
 
 
+class Part(StrEnum):
+    """What a person has done about a result: one person has one part in it (docs/rules.md, "From mark to credit").
+
+    Whoever opened a case has none: they only do not decide it.
+    """
+
+    LEARNER = "learner"
+    MARKER = "marker"
+    MODERATOR = "moderator"
+    PANEL = "panel"
+    """Decided a case about it."""
+    BOARD = "board"
+    """Ratified it, or took or gave back its credit."""
+
+
 class SamePerson(Forbidden):
     """Marker, moderator, panel and board of one result are different persons."""
 

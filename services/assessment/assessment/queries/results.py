@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import Boolean, ColumnElement, Select, column, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
-from assessment.domain.marks import Stage
-from assessment.domain.misconduct import MisconductOutcome
+from assessment.domain.marks import Part
 from assessment.queries.enrolments import courses_sat_by
-from assessment.tables import Attempt, Board, EnrolmentState, Mark, MisconductCase, Release, Submission, Window
+from assessment.tables import Attempt, Board, EnrolmentState, Release, Submission, Window
 from shared.database import fetch
 from shared.paging import PageRequest, paginate
 
@@ -21,23 +20,14 @@ def concerns(actor: str) -> ColumnElement[bool]:
     return (Attempt.learner_id == person) | Attempt.course_version_id.in_(courses_sat_by(person))
 
 
-def was_judged_by(actor: str) -> ColumnElement[bool]:
-    """Select attempts that the actor judged: as marker, as moderator, or on the panel of a case about them.
+def has_other_part(actor: str, part: Part) -> ColumnElement[bool]:
+    """Select attempts in which the actor has had a part that keeps them from taking this one.
 
-    Not those whose credit the panel revoked: that was the decision of a board.
+    Who has had which is said by a function of the database, whose triggers ask it, too.
     """
-    marked = select(Mark.mark_id).where(Mark.attempt_id == Attempt.attempt_id, Mark.marked_by == actor)
-    cases = select(MisconductCase.case_id).where(
-        MisconductCase.attempt_id == Attempt.attempt_id,
-        MisconductCase.decided_by == actor,
-        MisconductCase.outcome != MisconductOutcome.CREDIT_REVOKED,
-    )
-    return marked.correlate(Attempt).exists() | cases.correlate(Attempt).exists()
-
-
-async def gave_first_mark(session: AsyncSession, attempt_id: UUID, actor: str) -> bool:
-    first = select(Mark.mark_id).where(Mark.attempt_id == attempt_id, Mark.stage == Stage.FIRST)
-    return await session.scalar(first.where(Mark.marked_by == actor)) is not None
+    had = func.parts_in_result(Attempt.attempt_id).table_valued("part", "person", column("is_repeatable", Boolean))
+    the_same_again = (had.c.part == part) & had.c.is_repeatable
+    return select(had.c.part).where(had.c.person == actor, ~the_same_again).exists()
 
 
 _SUSPENDED = (
@@ -69,7 +59,7 @@ def results_to_release(release: Release) -> Select[UUID]:
 
 def may_be_ratified(actor: str) -> tuple[ColumnElement[bool], ...]:
     """Select results that wait for a board, and in which the actor has no interest and had no part."""
-    return *_READY, ~(concerns(actor) | was_judged_by(actor))
+    return *_READY, ~(concerns(actor) | has_other_part(actor, Part.BOARD))
 
 
 _READY = (Attempt.state == AttemptState.RELEASED, Attempt.case_id.is_(None), ~_SUSPENDED)
