@@ -111,8 +111,9 @@ async def test_the_front_page_tells_a_person_and_a_program_where_to_go(service, 
     assert "sample_accounts" not in document.json()
     for address in document.json().values():
         assert address not in {"/docs", "/problems"} or f'href="{address}"' in page.text
-    assert "You are back from paying" in back.text
-    assert "You are back from paying" not in page.text
+    assert "If you have just paid" in back.text
+    assert "something is still due" in back.text
+    assert "If you have just paid" not in page.text
 
 
 def test_a_sandbox_shows_its_sample_accounts():

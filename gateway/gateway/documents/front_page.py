@@ -29,13 +29,15 @@ def front_document(release: str, contact: str, accounts: Mapping[str, str]) -> b
 
 
 def front_page(contact: str, accounts: Mapping[str, str], *, from_payment: bool) -> str:
-    """Return the front page as HTML; with `from_payment` it begins with what happens after a payment."""
+    """Return the front page as HTML; with `from_payment` it begins with what happens once it is paid, or not."""
     cards: list[str] = []
     level = "h2" if from_payment else "h1"
     if from_payment:
         cards.append(
-            "<h1>You are back from paying</h1>\n<p>Once the payment is confirmed, your courses open by themselves and "
-            "the receipt comes by e-mail. You can close this page.</p>"
+            "<h1>Your order</h1>\n<p>If you have just paid: once the payment is confirmed, your courses open by "
+            "themselves and the receipt comes by e-mail. You can close this page.</p>\n<p>If an e-mail says that "
+            "something is still due: open the order where you placed it, under your orders, and pay it there. "
+            "Programs ask <code>POST /v1/orders/{order_id}/checkout</code> for the pay page.</p>"
         )
     links = "\n".join(
         f'<dt><a href="{address}">{address}</a></dt><dd>{escape(what)}</dd>' for address, what in _PLACES.values()

@@ -1,17 +1,102 @@
-"""What payers are e-mailed and shown: of nothing that came, of money that is back, and on which day it came."""
+"""What payers are e-mailed and shown: which courses, what is due and where, of money that is back, on which day."""
 
+import inspect
+import re
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import select
 
+from payments.commands import emails as written
+from payments.jobs import submit_refunds
 from shared.messaging.tables import QueuedEmail
 
-from .disputes import dispute
+from .disputes import close, delivered, dispute
 
 
 async def emails(driver):
     return {one.kind: one.text for one in await driver.session.scalars(select(QueuedEmail))}
+
+
+KINDS = {
+    *re.findall(r'kind="(\w+)"', inspect.getsource(written)),
+    "refund_requested",
+    "refund_received",
+    "refund_finished",
+}
+TO_PAY = {"payment_underpaid", "payment_reversed", "payment_of_nothing"}
+
+
+async def test_every_email_names_the_course_and_the_address_where_something_is_to_be_done(driver):
+    """One life after another, until each kind of e-mail was written."""
+    titles = "Statistical Inference", "Machine Learning"
+
+    async def courses():
+        return [await driver.sell(title=title) for title in titles]
+
+    async def little(amount):
+        order = await driver.order(*await courses())
+        return order, await driver.pay(await driver.open_session(order), amount=amount)
+
+    await little(100)
+    _, nothing = await little(0)
+    await driver.deliver(nothing["payment_id"])
+    order, reference = await driver.buy(*await courses())  # lost, there again, lost, and paid again
+    for status in ("cancelled", "processed", "cancelled"):
+        driver.clock.advance(hours=1)
+        await driver.status(reference, status)
+    driver.clock.advance(hours=1)
+    await driver.pay(await driver.open_session(order))
+    order, reference = await delivered(driver, *await courses())
+    opened = await dispute(driver, order)
+    assert (await close(driver, opened.json()["dispute_id"], "won")).status_code == 200
+    await driver.refund(order)
+    driver.clock.advance(days=1)
+    await driver.run(submit_refunds)
+    [refund] = driver.sandbox.refunds(reference)
+    for status in ("received", "finished", "returned"):
+        driver.clock.advance(hours=1)
+        driver.sandbox.set_refund_status(refund, status)
+        await driver.sandbox.run_due()
+    found = (await driver.session.scalars(select(QueuedEmail))).all()
+    assert {one.kind for one in found} == KINDS - {"refund_{step}"}
+    for one in found:
+        named = [title for title in titles if title in one.text]
+        assert named == list(titles[:1] if one.kind.startswith("refund_") else titles), one.text
+        if one.kind in TO_PAY:
+            assert "/?order_id=" in one.text, one.text
+        assert "{" not in one.text
+
+
+async def test_what_a_lost_dispute_leaves_due_is_what_checkout_asks(driver):
+    order, _ = await delivered(driver, await driver.sell(), await driver.sell(title="Machine Learning"))
+    await driver.refund(order)
+    opened = await dispute(driver, order)
+    assert (await close(driver, opened.json()["dispute_id"], "lost")).status_code == 200
+    announced = (await emails(driver))["payment_reversed"]
+    assert "£495.00 is due" in announced
+    assert "Machine Learning" in announced
+    assert "Statistical Inference" not in announced
+
+
+@pytest.mark.parametrize("outcome", ["won", "withdrawn"])
+async def test_the_payer_is_emailed_that_a_dispute_suspends_and_that_it_is_over(driver, outcome):
+    order, _ = await delivered(driver, await driver.sell())
+    opened = await dispute(driver, order)
+    assert "Until that is decided, access to the following is suspended" in (await emails(driver))["dispute_opened"]
+    assert (await close(driver, opened.json()["dispute_id"], outcome)).status_code == 200
+    said = await emails(driver)
+    assert "access to the following is as before" in said["dispute_closed"]
+    assert "payment_reversed" not in said
+
+
+async def test_a_dispute_about_money_that_pays_for_nothing_suspends_nothing(driver):
+    order, _ = await delivered(driver, await driver.sell())
+    order = await driver.order(await driver.sell())
+    reference = (await driver.pay(await driver.open_session(order), amount=10000))["payment_id"]
+    await driver.deliver(reference)
+    assert (await dispute(driver, order, payment_reference=reference)).status_code == 201
+    assert "dispute_opened" not in await emails(driver)
 
 
 async def nothing_delivered(driver, order):

@@ -1,10 +1,12 @@
 """Opening and closing disputes, as finance enters them. Refunds that they hold up look at them by themselves."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments.commands import emails
 from payments.commands.losses import lose_to_the_bank
 from payments.commands.orders import next_announcement_at
 from payments.commands.settlement import take_back_from_the_bank
@@ -21,8 +23,9 @@ from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
 from payments.domain.unmatched import Why
+from payments.queries.orders import lines_not_given_back
 from payments.queries.payments import confirming_payment, payments_of
-from payments.tables import Dispute, Order, Payment
+from payments.tables import Dispute, Order, OrderLine, Payment
 from shared.access import refuse_own
 from shared.database import Unknown, fetch, now
 from shared.events.payments import DisputeClosed, DisputeOpened
@@ -79,7 +82,22 @@ async def open_dispute(
             opened_at=dispute.opened_at,
         ),
     )
+    await _email(session, emails.email_disputed, dispute, order)
     return dispute
+
+
+async def _email(
+    session: AsyncSession,
+    write: Callable[[AsyncSession, Dispute, Order, Sequence[OrderLine]], Awaitable[None]],
+    dispute: Dispute,
+    order: Order,
+) -> None:
+    """E-mail that access is suspended, or is again as before: to lines that the disputed payment pays for."""
+    paying = await confirming_payment(session, order.order_id)
+    if paying is None or paying.payment_id != dispute.payment_id or order.status != OrderStatus.PAID:
+        return
+    if lines := await lines_not_given_back(session, order.order_id):
+        await write(session, dispute, order, lines)
 
 
 async def _disputed_payment(session: AsyncSession, order: Order, reference: str | None) -> Payment:
@@ -131,4 +149,6 @@ async def close_dispute(session: AsyncSession, dispute_id: UUID, outcome: Disput
             await lose_to_the_bank(session, payment, order, CHARGEBACK)
     elif payment.state == State.LOST:
         await take_back_from_the_bank(session, payment, order)
+    else:
+        await _email(session, emails.email_dispute_over, dispute, order)
     return dispute

@@ -1,15 +1,18 @@
-"""E-mails to the payer: one for each fact."""
+"""E-mails to the payer: one for each fact. Each names the courses, and where something is to be done, the address that
+the payer was sent back to from paying: people have the order there."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from payments.domain.disputes import CHARGEBACK
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
-from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
+from payments.queries.orders import lines_of
+from payments.tables import CheckoutAttempt, Dispute, Order, OrderLine, Payment, Refund
+from shared.database import fetch
 from shared.emails import enqueue_email
 from shared.money import money_text
 
@@ -47,8 +50,16 @@ def _listed(order: Order, lines: Sequence[OrderLine]) -> str:
     return "\n".join(f"  {line.title} ({line.code})  {money_text(line.due_minor, order.currency)}" for line in lines)
 
 
-async def email_underpaid(session: AsyncSession, payment: Payment, attempt: CheckoutAttempt, days: int) -> None:
-    """E-mail that a payment is less than the price, and goes back after so many days."""
+def _until(order: Order) -> str:
+    """Return until when an order can be paid, in words."""
+    policy = policy_of(order.regulations_version)
+    return f"{policy.day(order.expires_at)}, {order.expires_at.astimezone(policy.time_zone):%H:%M}"
+
+
+async def email_underpaid(
+    session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, lines: Sequence[OrderLine]
+) -> None:
+    """E-mail that a payment is less than the price, and goes back once the order ends unpaid."""
     await _write(
         session,
         kind="payment_underpaid",
@@ -59,23 +70,27 @@ async def email_underpaid(session: AsyncSession, payment: Payment, attempt: Chec
         else "Your payment came in another currency",
         body=(
             f"We received {money_text(payment.amount_minor, payment.currency)} where "
-            f"{money_text(attempt.amount_minor, attempt.currency)} was due, so access could not be opened.\n\n"
-            "Open the order again and pay the whole price; what has arrived then goes back to you. If you do "
-            f"nothing, it goes back after {days} days.\n"
+            f"{money_text(attempt.amount_minor, attempt.currency)} was due, so access to the following could not be "
+            f"opened:\n\n{_listed(order, lines)}\n\n"
+            f"Open the order again and pay the whole price until {_until(order)}; what has arrived then goes back to "
+            f"you: {attempt.return_url}\n\n"
+            f"If you do nothing, it goes back after that.\n\nOrder: {order.order_id}\n"
         ),
     )
 
 
-async def email_reversed(session: AsyncSession, payment: Payment, order: Order, until: datetime | None) -> None:
-    """E-mail that a payment was taken back. `until`: when it is too late to pay again; None where nothing of the order
-    is left to pay."""
-    again = ""
-    if until is not None:
-        policy = policy_of(order.regulations_version)
+async def email_reversed(session: AsyncSession, payment: Payment, order: Order, owed: Sequence[OrderLine]) -> None:
+    """E-mail that a payment was taken back. `owed`: the lines that did not go back to the payer, and can be paid again
+    until the order expires."""
+    by = "your bank, which decided for you" if payment.reason_code == CHARGEBACK else "the payment provider"
+    again = "Nothing of the order is left to pay."
+    if owed:
+        attempt = await fetch(session, CheckoutAttempt, payment.attempt_id)
+        due = money_text(sum(line.due_minor for line in owed), order.currency)
         again = (
-            f"\n\nOpen the order and pay it again until {policy.day(until)}, "
-            f"{until.astimezone(policy.time_zone):%H:%M}, and access is as before. After that the order and its "
-            "enrolments end; the courses can then be bought anew."
+            f"Access to the following is suspended until this is resolved:\n\n{_listed(order, owed)}\n\n"
+            f"{due} is due for it. Open the order and pay that until {_until(order)}, and access is as before: "
+            f"{attempt.return_url}\n\nAfter that the order and its enrolments end; the courses can then be bought anew."
         )
     await _write_of_payment(
         session,
@@ -83,12 +98,46 @@ async def email_reversed(session: AsyncSession, payment: Payment, order: Order, 
         order,
         kind="payment_reversed",
         subject="Your payment was withdrawn",
-        body="The payment of {} was withdrawn by the payment provider. Access is suspended until this is resolved."
-        + again,
+        body=f"The payment of {{}} was withdrawn by {by}.\n\n{again}",
     )
 
 
-async def email_paid_again(session: AsyncSession, payment: Payment, order: Order, due: int) -> None:
+async def email_disputed(session: AsyncSession, dispute: Dispute, order: Order, lines: Sequence[OrderLine]) -> None:
+    """E-mail that access to these lines is suspended, as the payer's bank is asked for their money."""
+    await _write(
+        session,
+        kind="dispute_opened",
+        about=dispute.dispute_id,
+        to=order.payer_email,
+        subject="Your payment is disputed",
+        body=(
+            f"Your bank was asked to take back a payment for order {order.order_id}. Until that is decided, access to "
+            f"the following is suspended; nothing can be handed in:\n\n{_listed(order, lines)}\n\n"
+            "If this was a mistake, ask your bank to withdraw it, the sooner the better: no deadline waits for it. "
+            "We e-mail you once it is decided.\n"
+        ),
+    )
+
+
+async def email_dispute_over(session: AsyncSession, dispute: Dispute, order: Order, lines: Sequence[OrderLine]) -> None:
+    """E-mail that access to these lines is as before, as their money stays."""
+    await _write(
+        session,
+        kind="dispute_closed",
+        about=dispute.dispute_id,
+        to=order.payer_email,
+        subject="Your payment is disputed no more",
+        body=(
+            f"The dispute about a payment for order {order.order_id} is over, and the money stays. Within minutes, "
+            f"access to the following is as before:\n\n{_listed(order, lines)}\n\n"
+            "Look whether a deadline passed meanwhile; if one did, write to the address below.\n"
+        ),
+    )
+
+
+async def email_paid_again(
+    session: AsyncSession, payment: Payment, order: Order, due: int, lines: Sequence[OrderLine]
+) -> None:
     """E-mail that an order whose payment was taken back is paid again."""
     await _write_of_payment(
         session,
@@ -96,35 +145,44 @@ async def email_paid_again(session: AsyncSession, payment: Payment, order: Order
         order,
         kind="payment_repaid",
         subject="Your order is paid again",
-        body="Thank you. Your payment of {} has come, and access is as before within minutes.",
+        body="Thank you. Your payment of {} has come. Within minutes, access to the following is as before:\n\n"
+        + _listed(order, lines),
         amount=due,
         once=True,
     )
 
 
-async def email_restored(session: AsyncSession, payment: Payment, order: Order) -> None:
+async def email_restored(session: AsyncSession, payment: Payment, order: Order, lines: Sequence[OrderLine]) -> None:
     """E-mail that a payment which was taken back is there again."""
+    access = f"Within minutes, access to the following is as before:\n\n{_listed(order, lines)}\n\n" if lines else ""
     await _write_of_payment(
         session,
         payment,
         order,
         kind="payment_restored",
         subject="Your payment is back",
-        body="The payment of {}, which was withdrawn, is there again, and access is as before within minutes. What has "
-        "ended meanwhile is not opened again: the money for it goes back to you.",
+        body="The payment of {}, which was withdrawn, is there again. "
+        + access
+        + "What has ended meanwhile is not opened again: the money for it goes back to you.",
     )
 
 
-async def email_no_payment(session: AsyncSession, payment: Payment, attempt: CheckoutAttempt, *, payable: bool) -> None:
+async def email_no_payment(
+    session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, *, payable: bool
+) -> None:
     """E-mail that a payment ended without money. `payable`: the order still waits for its money."""
-    again = " Open the order again to pay it." if payable else ""
+    again = f"\n\nOpen the order again to pay it, until {_until(order)}: {attempt.return_url}" if payable else ""
+    lines = (await lines_of(session, [order.order_id]))[order.order_id]
     await _write(
         session,
         kind="payment_of_nothing",
         about=payment.payment_id,
         to=attempt.payer_email,
         subject="Nothing was paid",
-        body=f"Your payment {payment.reference} ended without any money: nothing was charged.{again}\n",
+        body=(
+            f"Your payment {payment.reference} ended without any money: nothing was charged. It was for:\n\n"
+            f"{_listed(order, lines)}{again}\n"
+        ),
     )
 
 
@@ -147,7 +205,7 @@ async def email_refund(session: AsyncSession, refund: Refund, to: str, step: str
     Each step is e-mailed once (the provider asks this of us), but `finished` each time it is reached: the money may be
     sent back, or the refund fail, in between. `waits`: nothing of the payment can be sent back yet.
     """
-    amount = money_text(refund.amount_minor, refund.currency)
+    amount = await _refunded(session, refund)
     subject, body = {
         "requested": (
             "Your refund was requested" if waits else "Your refund is on its way",
@@ -176,13 +234,21 @@ async def email_delay(session: AsyncSession, refund: Refund, to: str) -> None:
         to=to,
         subject="Your refund is delayed",
         body=(
-            f"The refund of {money_text(refund.amount_minor, refund.currency)} has not reached in full where you paid "
-            "from, so it takes longer than usual. The money is yours all the same: we see to it, "
+            f"The refund of {await _refunded(session, refund)} has not reached in full where you paid from, so it "
+            "takes longer than usual. The money is yours all the same: we see to it, "
             "and tell you when it is paid. "
             "There is nothing you need to do.\n\n"
             f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
         ),
     )
+
+
+async def _refunded(session: AsyncSession, refund: Refund) -> str:
+    """Return how much a refund gives back, and for which courses, in words."""
+    lines = (await lines_of(session, [refund.order_id]))[refund.order_id]
+    of = [line for line in lines if refund.order_line_id in {None, line.order_line_id}]
+    titles = ", ".join(f"{line.title} ({line.code})" for line in of)
+    return f"{money_text(refund.amount_minor, refund.currency)} for {titles}"
 
 
 async def _write_of_payment(
@@ -205,7 +271,7 @@ async def _write_of_payment(
         about=payment.payment_id if once else f"{payment.payment_id} {payment.revision}",
         to=order.payer_email,
         subject=subject,
-        body=body.format(f"{what} for order {order.order_id}") + "\n",
+        body=body.replace("{}", f"{what} for order {order.order_id}") + "\n",
     )
 
 

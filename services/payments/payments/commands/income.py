@@ -65,7 +65,7 @@ async def take(
     payment.use = use
     match use:
         case Use.ORDER if again:
-            await _confirm_again(session, payment, order, attempt, due=due)
+            await _confirm_again(session, payment, order, attempt, lines=lines, due=due)
         case Use.ORDER:
             await _confirm(session, payment, order, attempt, wares=wares, public_urls=public_urls)
             if over:
@@ -83,7 +83,7 @@ async def take(
             if order.status == OrderStatus.UNDERPAID:
                 refund_after = policy_of(order.regulations_version).underpaid_refund_after
                 order.expires_at = max(order.expires_at, (payment.funded_at or at) + refund_after)
-                await emails.email_underpaid(session, payment, attempt, refund_after.days)
+                await emails.email_underpaid(session, payment, order, attempt, lines)
             else:
                 await return_underpaid(session, order)
         case Use.DUPLICATE:
@@ -99,7 +99,7 @@ async def _take_nothing(session: AsyncSession, payment: Payment, order: Order, a
     await show_payment(session, payment.provider, _fact_of(payment), Why.NOTHING_PAID, payment)
     if payment.state == State.SETTLED:
         payable = order.status in UNPAID | {OrderStatus.REVERSED}
-        await emails.email_no_payment(session, payment, attempt, payable=payable)
+        await emails.email_no_payment(session, payment, order, attempt, payable=payable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,13 @@ async def _confirm(
 
 
 async def _confirm_again(
-    session: AsyncSession, payment: Payment, order: Order, attempt: CheckoutAttempt, *, due: int
+    session: AsyncSession,
+    payment: Payment,
+    order: Order,
+    attempt: CheckoutAttempt,
+    *,
+    lines: Sequence[OrderLine],
+    due: int,
 ) -> None:
     """Confirm an order whose payment was taken back by another payment; to other services the money has come back."""
     await confirm_with(session, order, payment)
@@ -201,7 +207,7 @@ async def _confirm_again(
             restored_at=next_announcement_at(session, order),
         ),
     )
-    await emails.email_paid_again(session, payment, order, due)
+    await emails.email_paid_again(session, payment, order, due, lines)
     await _end_payment(session, payment, order, attempt, due=due)
 
 

@@ -66,8 +66,8 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
             reversed_at=next_announcement_at(session, order),
         ),
     )
-    owed = any(line.order_line_id not in gone_back for line in lines)
-    await emails.email_reversed(session, payment, order, until=order.expires_at if owed else None)
+    owed = [line for line in lines if line.order_line_id not in gone_back]
+    await emails.email_reversed(session, payment, order, owed)
 
 
 async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
@@ -150,6 +150,6 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
                 restored_at=next_announcement_at(session, order),
             ),
         )
-        await emails.email_restored(session, payment, order)
+        await emails.email_restored(session, payment, order, await lines_not_given_back(session, order.order_id))
     if payment.state != State.SETTLED:
         await show_own_payment(session, payment, Why.RESTORED_AFTER_LOSS)
