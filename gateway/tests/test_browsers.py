@@ -141,3 +141,16 @@ async def test_a_person_who_opens_a_mistyped_address_is_answered_with_a_page_and
         assert (written.status, written.code) == (404, "no_such_operation")
         head = await door.get("/v1/courses/x", browser, method="HEAD")
         assert (head.status, head.body) == (404, b"")
+
+
+@pytest.mark.parametrize("accept", ["text/html,*/*;q=0.8", "*/*"])
+async def test_whoever_sends_a_form_reads_a_page_where_it_is_refused(accept):
+    async with front_door() as door:
+        form = "Content-Type: multipart/form-data; boundary=x", f"Accept: {accept}"
+        refused = await door.get("/v1/courses", *form, method="POST", body=b"a" * 1001)
+        assert refused.status == 413
+        kind = "text/html; charset=utf-8" if "html" in accept else "application/problem+json"
+        assert refused.headers["content-type"] == kind
+        if "html" in accept:
+            assert b"At most 1000 bytes are taken here." in refused.raw
+            assert b'href="/problems/body_too_large"' in refused.raw

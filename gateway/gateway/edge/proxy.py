@@ -405,6 +405,8 @@ class Proxy:
     async def _refuse(self, context: RequestContext, error: DomainError) -> int:
         if isinstance(error, NoSuchOperation | MalformedPath) and responses.wants_page(context.scope):
             return await self._reply(context, *responses.astray(error.status))
+        if responses.sends_form(context.scope):
+            return await self._reply(context, *responses.refusal_page(error))
         return await self._reply(context, *responses.problem(error, context.request_id))
 
     async def _reply(self, context: RequestContext, status: int, headers: list[responses.Header], body: bytes) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, MutableMapping
 from email.utils import formatdate
+from html import escape
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ _NOT_PASSED: Final = frozenset(
     b"access-control-allow-origin access-control-allow-credentials access-control-allow-headers "
     b"access-control-allow-methods access-control-expose-headers access-control-max-age".split()
 )
+_FORMS: Final = frozenset({b"multipart/form-data", b"application/x-www-form-urlencoded"})
 _BODILESS: Final = frozenset({204, 304})
 _PROBLEM: Final = MEDIA_TYPE.encode()
 
@@ -84,6 +86,24 @@ def wants_page(scope: MutableMapping[str, Any]) -> bool:  # Any: ASGI's own type
     return is_read and any(name == b"accept" and b"text/html" in value for name, value in scope["headers"])
 
 
+def sends_form(scope: MutableMapping[str, Any]) -> bool:  # Any: ASGI's own type
+    """Whether a browser sends an HTML form, whose answer a person reads."""
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+    return scope["method"] == "POST" and kind in _FORMS and b"text/html" in headers.get(b"accept", b"")
+
+
+def refusal_page(error: DomainError) -> tuple[int, list[Header], bytes]:
+    """Return the page about an error for a person who sent a form, as status, headers and body."""
+    body = page(
+        error.title,
+        f"<h1>{escape(error.title)}</h1>\n<p>{escape(error.detail[:1].upper() + error.detail[1:])}.</p>\n"
+        f'<p>Go back to the page before to mend it. <a href="/problems/{error.code}">What this means</a> · '
+        '<a href="/verify">Check a credential or a document</a></p>',
+    ).encode()
+    return error.status, [*_of_page(body), *((n.encode(), v.encode()) for n, v in error.headers.items())], body
+
+
 def is_missing(status: int, headers: Iterable[Header]) -> bool:
     """Whether a service answered 404 with a problem document, which is for programs."""
     if status != HTTPStatus.NOT_FOUND:
@@ -93,14 +113,17 @@ def is_missing(status: int, headers: Iterable[Header]) -> bool:
 
 def astray(status: int) -> tuple[int, list[Header], bytes]:
     """Return the page for a person who opened an address at which there is nothing, as status, headers and body."""
-    headers = [
+    return status, _of_page(ASTRAY), ASTRAY
+
+
+def _of_page(body: bytes) -> list[Header]:
+    return [
         (b"content-type", b"text/html; charset=utf-8"),
-        (b"content-length", b"%d" % len(ASTRAY)),
+        (b"content-length", b"%d" % len(body)),
         (b"content-security-policy", CSP.encode()),
         (b"vary", b"Accept"),
         _NO_STORE,
     ]
-    return status, headers, ASTRAY
 
 
 def passed_on(

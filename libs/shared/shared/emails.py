@@ -78,6 +78,8 @@ class FolderMailer:
 
     async def send(self, message: EmailMessage) -> None:
         name = re.sub(r"[^A-Za-z0-9.@-]+", "_", f"{message['Message-ID']}_{message['To']}").strip("_")[:LONGEST_NAME]
+        # Lines stay whole, and with them the links: no server is on the way that takes 7 bits only.
+        message.set_content(message.get_content(), cte="8bit")
         await asyncio.to_thread(self._write, name, bytes(message))
 
     def _write(self, name: str, content: bytes) -> None:

@@ -299,6 +299,17 @@ async def test_a_folder_holds_emails_a_person_can_open(payments, tmp_path):
     assert "Änn" in message.get_content()
 
 
+async def test_a_link_in_a_folders_email_is_on_one_line(payments, tmp_path):
+    link = f"https://learn.example/receipts/{'0193e7a4-5b5c/' * 8}?order_id=1"
+    async with payments.database.transaction() as session:
+        await enqueue_email(
+            session, kind="k", about="1", to="ann@example.org", subject="s", body=f"Dear Änn,\n{link}\n"
+        )
+    assert await email_sender(payments, FolderMailer(tmp_path)).send_one()
+    (file,) = tmp_path.iterdir()
+    assert link in file.read_text(encoding="utf-8").splitlines()
+
+
 async def test_an_email_from_no_year_keeps_no_other_waiting(payments):
     """And a row that an operator wrote by hand is sent like any other."""
     await write(payments)

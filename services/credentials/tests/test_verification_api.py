@@ -210,6 +210,7 @@ BAD = [
     (one_pixel(), 422, "no_credential_in_image"),
     (one_pixel()[:40], 422, "damaged_image"),
     (b"<svg", 422, "damaged_image"),
+    (b"\n<!DOCTYPE html><html><head></head></html>", 422, "not_credential"),
     (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 422, "no_credential_in_image"),
     (b'<!DOCTYPE svg [<!ENTITY a "b">]><svg>&a;</svg>', 422, "damaged_image"),
 ]
@@ -224,6 +225,13 @@ async def test_what_is_no_credential_is_refused_in_words(*, service, session, cl
     assert page.status_code == status
     assert "Could not be checked" in page.text
     assert "<form" in page.text  # to try again
+
+
+async def test_a_saved_web_page_is_called_one_and_leads_to_the_pdf_and_its_number(service, session, clock) -> None:
+    async with service.client() as anyone:
+        page = await anyone.post("/verify", files={"file": ("c.html", b"<!doctype html>\n<html lang='en'></html>")})
+    assert "This is a web page" in page.text
+    assert "Hand in the PDF" in page.text
 
 
 async def test_fifty_megabytes_are_not_read_to_the_end(service, session, clock) -> None:

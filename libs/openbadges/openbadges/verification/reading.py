@@ -70,6 +70,8 @@ def read(raw: bytes, limits: Limits) -> Given:
     carrier: Carrier | None = None
     if raw.startswith(_PNG):
         carrier, raw = "png", _out_of_png(_at_most(raw, limits.image_bytes), limits)
+    elif is_web_page(raw):
+        raise NotCredential("this is a web page: a credential is JSON, a JWT, or a PNG or SVG picture")
     elif _looks_like_xml(raw):
         carrier, raw = "svg", _out_of_svg(_at_most(raw, limits.image_bytes))
     text = _at_most(raw.removeprefix(_BYTE_ORDER_MARK).strip(), limits.document_bytes)
@@ -78,6 +80,11 @@ def read(raw: bytes, limits: Limits) -> Given:
     if _JWT.fullmatch(text):
         return Given(text, is_jwt=True, carrier=carrier or "jwt")
     raise NotCredential("this is neither JSON, nor a JWT, nor a PNG or SVG picture with a credential in it")
+
+
+def is_web_page(raw: bytes) -> bool:
+    """Return whether this is HTML, such as a page that a browser saved."""
+    return raw[:256].removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith((b"<!doctype html", b"<html"))
 
 
 def _at_most(raw: bytes, most: int) -> bytes:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
 
 from fastapi import Path, Query, Request, Response
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
@@ -109,7 +109,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 
 
 class BadComparison(Malformed):
-    """Send `name` and `class` as they are printed on the document."""
+    """Send `name` and `class` as they are printed on the document, and `version`, if at all, as a whole number."""
 
 
 class ComparisonView(View):
@@ -313,6 +313,10 @@ def _typed(body: bytes, content_type: str) -> _Compared:
             fields = parse_qs(body.decode("ascii"), max_num_fields=4, errors="strict")
             return _Compared.model_validate({name: values[-1] for name, values in fields.items()})
         return _Compared.model_validate_json(body)
+    except ValidationError as error:
+        if all(one["loc"] == ("version",) for one in error.errors()):
+            raise BadComparison("the version is a whole number, as it is printed on the document") from error
+        raise BadComparison("send the name and the class as they are printed, as a form or as JSON") from error
     except ValueError as error:
         raise BadComparison("send the name and the class as they are printed, as a form or as JSON") from error
 

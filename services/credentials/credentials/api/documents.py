@@ -104,8 +104,13 @@ class DocumentView(View):
         examples=[_HASH], description="Of the document as JSON with sorted members and no spaces, in UTF-8, in hex"
     )
     json_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT"])
-    html_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.html"])
-    pdf_url: str = Field(examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.pdf"])
+    html_url: str = Field(
+        description="Needs the access token, as this operation does: fetch it and show it, a bare link is refused",
+        examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.html"],
+    )
+    pdf_url: str = Field(
+        description="Needs the access token, as `html_url` does", examples=["/v1/documents/MC-2026-7KQ2M4X9PAT.pdf"]
+    )
     unprintable: list[str] = Field(
         examples=[[]],
         description="Characters of it that no font here has: while there are any the PDF is refused (`not_printable`); "

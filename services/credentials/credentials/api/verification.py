@@ -32,6 +32,7 @@ from openbadges.verification.reading import (
     NoCredentialInImage,
     NotCredential,
     SeveralCredentialsInImage,
+    is_web_page,
 )
 from openbadges.verification.report import sentence
 from openbadges.verification.slots import VerifierBusy
@@ -150,6 +151,15 @@ async def check_upload(
             return _led_to(address)
         if documents.is_pdf(raw):
             return await _own_paper(raw, process, pages)
+        if is_web_page(raw):
+            return _page(
+                pages.upload(
+                    "This is a web page that was saved, and anybody can change one. Hand in the PDF, or type the "
+                    "number that is printed on it as the text.",
+                    leads_to_text=True,
+                ),
+                422,
+            )
         verdict = await _verify(raw, request, process, credential_issuer, verifier)
     except (DomainError, BadgeError) as error:
         refusal = as_problem(error) if isinstance(error, BadgeError) else error

@@ -120,7 +120,7 @@ async def email_credit_revoked(session: AsyncSession, record: Record, credit_id:
                 subject=f"A decision about your credit for {line.credit.course_title}",
                 paragraphs=[
                     (
-                        f"The board of examiners took back your credit for {line.credit.course_title}. "
+                        f"Your credit for {line.credit.course_title} was taken back. "
                         f"Reason of the decision: {_words(revocation.reason_code)}."
                     ),
                     (
@@ -148,7 +148,7 @@ async def email_credit_reinstated(
                 about=f"{credit_id} {reinstated_at.isoformat()}",
                 subject=f"Your credit for {line.credit.course_title} counts again",
                 paragraphs=[
-                    f"The board of examiners gave back your credit for {line.credit.course_title}.",
+                    f"Your credit for {line.credit.course_title} was given back.",
                     "It counts towards awards again. A digital badge for it follows within minutes.",
                 ],
             )

@@ -31,6 +31,8 @@ class ProviderNotReached(ProviderUnavailable):
 class ProviderRefused(BadUpstream):
     """The payment provider answered, and the answer is no."""
 
+    remedy = "Nothing was made there. Check what was sent; if it is right, name the `request_id` when you ask for help."
+
 
 @dataclass(frozen=True, slots=True)
 class Payer:

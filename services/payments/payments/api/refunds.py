@@ -52,7 +52,13 @@ class OrderRefundView(RefundView):
         description="The provider's, of the payment it goes back from", examples=["FWU744586810"]
     )
     provider_refund_id: str | None = Field(description="The provider's last try", examples=["RPTTZ5J2D3"])
-    failure_code: str | None = Field(description="Why it failed", examples=["provider_cancelled"])
+    failure_code: str | None = Field(
+        description="Why it failed. `provider_refused`: the provider declined to make it; see there why, then retry. "
+        "`provider_cancelled`: it was made and cancelled there; ask why, then retry it. `no_effect_seen`: no answer "
+        "came and it was not found; look in the provider's own dashboard, and retry it only where it is not there. "
+        "Any other `provider_…` is the provider's own status: look there first",
+        examples=["provider_cancelled"],
+    )
 
     @classmethod
     def with_payment(cls, refund: Refund, payment_reference: str) -> "OrderRefundView":

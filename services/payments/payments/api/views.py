@@ -7,7 +7,7 @@ from pydantic import Field
 
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import FUNDED, State
-from payments.domain.unmatched import ENDED_BY, Why
+from payments.domain.unmatched import ENDED_BY, MEANINGS, Why
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Instant, Money, RequestModel, View
 from shared.web.content import Email, Text
@@ -263,7 +263,11 @@ class UnmatchedPaymentView(View):
     provider: str = Field(examples=["flywire"])
     reference: str = Field(examples=["FWU744586810"])
     reason: Why = Field(
-        description="What it ends by: " + "; ".join(f"{why}: {ended}" for why, ended in ENDED_BY.items()),
+        description="What each means, what finance does, and what it ends by:\n"
+        + "\n".join(
+            f"- `{why}`: {meaning}. {todo[0].upper()}{todo[1:]}. Ends by itself once {ENDED_BY[why]}."
+            for why, (meaning, todo) in MEANINGS.items()
+        ),
         examples=["unknown_reference"],
     )
     external_reference: str | None
@@ -277,6 +281,7 @@ class UnmatchedPaymentView(View):
     note: str | None = Field(
         description="Of who closed it; null where it ended by itself", examples=["Paid by bank transfer, see CB-17"]
     )
+    ended_by: str | None = Field(description="Who closed it; null while it is open, or where it ended by itself")
 
 
 class UnmatchedPaymentClosure(RequestModel):

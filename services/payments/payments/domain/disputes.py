@@ -21,7 +21,7 @@ class DisputeAlreadyOpen(Conflict):
 class DisputeAlreadyClosed(Conflict):
     """A dispute ends once; if it begins again it is another one."""
 
-    remedy = "Open another dispute where the bank began one or this one was closed wrongly: the one closed last counts."
+    remedy = "Open another dispute, and name the payment in `payment_reference`: the one closed last counts."
 
 
 class PaymentNotReceived(Conflict):

@@ -96,7 +96,7 @@ class PriceNotAccepted(Conflict):
     """The quote is over and the price is another now; nothing is charged that was not agreed to."""
 
     code = "price_changed"
-    remedy = "Look at the new price in the basket and order at that."
+    remedy = "Send the checkout again with the answer's `current.amount_minor` as `accepted_total`, or leave the order."
 
 
 class OrderIsExpired(Conflict):
@@ -127,7 +127,7 @@ class OwnOrder(Forbidden):
 class OrderNotPaid(Conflict):
     """There is a receipt, or a refund, only for what was paid."""
 
-    remedy = "Pay the order first."
+    remedy = "Pay the order first. A dispute about money that is lost again names it in `payment_reference`."
 
 
 class CheckoutRunning(Conflict):

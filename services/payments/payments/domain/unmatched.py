@@ -31,6 +31,49 @@ class Why(StrEnum):
     TAKEN_BACK_WITHOUT_DISPUTE = "taken_back_without_dispute"
 
 
+MEANINGS: Final[Mapping[Why, tuple[str, str]]] = {
+    Why.UNKNOWN_REFERENCE: (
+        (
+            "a payment that names none of our checkouts: somebody else's, or, as after a restore of the database, real "
+            "money of an order that was lost"
+        ),
+        (
+            "look it up at the provider by its reference; where it was paid to us, have it paid back there, ask them "
+            "to order again, and close this with a note"
+        ),
+    ),
+    Why.UNKNOWN_REFUND: (
+        "a refund that we did not ask for, or that was lost when the database was set back",
+        "find at the provider who made it and for what",
+    ),
+    Why.UNKNOWN_STATUS: ("a status that is not known here", "look at the provider what it means, and tell support"),
+    Why.NOT_UNDERSTOOD: ("a message that cannot be read", "look at the provider what became of the payment"),
+    Why.NOTHING_PAID: ("a payment of nothing", "ask the provider if it stays so"),
+    Why.AMOUNT_CHANGED: (
+        "the sum changed after it was used; our books have the first",
+        "agree with the provider which is right; have a difference paid or given back there",
+    ),
+    Why.BOOKS_DIFFER: ("our payments and our ledger differ", "tell support: this is a fault of ours"),
+    Why.DIFFERS_FROM_PROVIDER: (
+        "we and the provider say different things of a payment",
+        "compare both, and have the provider report it anew",
+    ),
+    Why.NOT_AT_PROVIDER: ("the provider's list lacks a payment that we have", "ask the provider where it is"),
+    Why.PAID_AFTER_LOST_DISPUTE: (
+        "the provider still reports money that the bank took",
+        "ask the provider who has it; where nobody took it, open another dispute and close it as won",
+    ),
+    Why.PAID_OUT_TOO_MUCH: ("more was paid back than was owed", "ask for it back, or write it off"),
+    Why.REFUNDED_TOO_LITTLE: ("a refund was paid in part", "send the rest: retry the refund"),
+    Why.REFUNDED_TWICE: ("a refund was paid twice", "have the provider or the payer return one"),
+    Why.RESTORED_AFTER_LOSS: ("lost money is reported as there again", "wait until it is paid out to us"),
+    Why.TAKEN_BACK_WITHOUT_DISPUTE: (
+        "the provider took it back though no dispute of ours was lost",
+        "ask the provider why; enter the dispute if there is one",
+    ),
+}
+"""What each means, and what a person in finance does about it."""
+
 ENDED_BY: Final[Mapping[Why, str]] = {
     Why.UNKNOWN_REFERENCE: "the payment is found to be of one of our checkouts, or comes to nothing",
     Why.UNKNOWN_REFUND: "the refund is found to be ours, or comes to nothing",
