@@ -40,6 +40,8 @@ _PART: Final = re.compile(r"#\d+\Z")
 class StorageUnavailable(Unavailable):
     """The file store cannot be reached, or does not have the file as it was recorded."""
 
+    remedy = "Ask again as `Retry-After` says. Where `detail` calls the file damaged, ask whoever runs this platform."
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:

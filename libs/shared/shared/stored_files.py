@@ -20,6 +20,12 @@ from shared.store_owner import named_of
 from shared.uploads import UploadPolicy
 
 JOB: Final = "check_files"
+_DAMAGED: Final = (
+    "the file is missing or damaged in the store: asking again does not help before whoever runs this platform has "
+    "restored it; name the request_id to them"
+)
+_TOMORROW: Final = {"Retry-After": "86400"}
+"""For programs: a person has to restore a file."""
 
 
 class FileDamaged(RuntimeError):
@@ -37,7 +43,7 @@ async def read_file(work: Work, key: str, recorded: Checked) -> AsyncIterator[by
         first = await anext(chunks)
     except FileDamaged as error:
         await _note(work, key, error)
-        raise StorageUnavailable("the file cannot be read at the moment") from error
+        raise StorageUnavailable(_DAMAGED, headers=_TOMORROW) from error
     return _noting(work, key, first, chunks)
 
 

@@ -154,6 +154,8 @@ async def test_damaged_evidence_is_not_given_out_and_is_set_aside(service, sessi
         await damage(service.service.resources[ObjectStorage], key, how)
         answer = await client.get(f"/v1/recognition-files/{sent.json()['evidence_id']}")
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
+    assert "missing or damaged" in answer.json()["detail"]
+    assert answer.headers["Retry-After"] == "86400"
     aside = {(row.job, row.row_key, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
     assert ("check_files", key, "FileDamaged") in aside
 
