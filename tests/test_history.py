@@ -14,8 +14,8 @@ from shared.messaging.feed import Reconciler
 from shared.process import Process
 
 OF_DELIVERY = {"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"}
-OF_THE_HOUR = ["ask_at"]
-"""Columns that a job moves on by itself: when the provider is asked next."""
+OF_THE_HOUR = ["ask_at", "unread", "read_at"]
+"""Columns that a job moves on by itself: when the provider is asked next, and when enrolment was asked about a person."""
 
 
 async def rows_of(database) -> dict[str, set[str]]:
