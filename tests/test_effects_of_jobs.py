@@ -40,6 +40,7 @@ EFFECTS = {
         "read_people": (REVERSIBLE, "it copies from the register"),
         "read_confirmations": (REVERSIBLE, "it copies from the register"),
         "sign_badges": (REVERSIBLE, "a badge can be revoked"),
+        "watch_signing_keys": (REVERSIBLE, "it measures"),
         "sign_anew": (REVERSIBLE, "it has signed anew what stands"),
         "publish_status_lists": (REVERSIBLE, "the next list says otherwise"),
         "watch_waiting_badges": (REVERSIBLE, "it measures"),

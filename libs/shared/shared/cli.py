@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 
 from shared import due_rows, emails, restored
-from shared.database import Database
+from shared.database import Database, Unknown
 from shared.errors import DomainError
 from shared.messaging import dead_letters, event_log, missing, relay
 from shared.migrate import migrate
@@ -124,6 +124,10 @@ def _parser(
     actions = table.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="how far each was read, and when")
     actions.add_parser("missing", help="read them from the beginning and list what never arrived here; changes nothing")
+    action = actions.add_parser(
+        "lost", help="list what arrived here and its source does not have any more; changes nothing"
+    )
+    action.add_argument("source", nargs="*", help="the service that was restored; all, where none is named")
     action = actions.add_parser("reset", help="have them read from the beginning by the service that runs")
     action.add_argument("source", nargs="*", help="the service whose log it is; all, where none is named")
     action.add_argument("--installation", type=UUID, help="read it as this one's, whichever was read before")
@@ -238,7 +242,7 @@ async def _emails(service: Service, arguments: argparse.Namespace) -> int:
 
 
 async def _feed(service: Service, arguments: argparse.Namespace) -> int:
-    """Return the exit status: 1 where events are missing, or cannot be told from missing ones."""
+    """Return the exit status: 1 where events are missing or lost, or cannot be told from missing ones."""
     process, out, found, unreadable = Process(service), sys.stdout, 0, 0
     try:
         if arguments.action == "list":
@@ -249,6 +253,16 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
             async with process.database.transaction() as session:
                 count = await missing.read_anew(session, arguments.source, arguments.installation)
             out.write(f"{count} to be read from the beginning\n")
+        elif arguments.action == "lost":
+            feeds = process.feeds()
+            if unknown := set(arguments.source) - set(feeds):
+                raise Unknown(f"no other service is called {in_a_line(' or '.join(sorted(unknown)))}")
+            named = {name: feed for name, feed in feeds.items() if not arguments.source or name in arguments.source}
+            async for event in missing.lost(process.database, named):
+                found += 1
+                about = f"about {in_a_line(event.subject)}  announced {event.made_at:%Y-%m-%d %H:%M:%SZ}"
+                out.write(f"{in_a_line(event.type)}  {event.id}  {about}\n")
+            out.write(f"{found} lost\n")
         else:
             async for one in missing.missing(process.database, service.inbox, process.feeds()):
                 if isinstance(one, missing.UnreadableEntry):

@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -19,8 +19,10 @@ from shared.messaging.history import Reader
 WHAT_TO_DO: Final = """\
 Until this is accepted no job ends, refuses or removes anything here.
 1. If a younger copy exists, stop this service and restore that one.
-2. Else see what the others know that is missing here: `feed missing` in each of them, their `set-aside list` and
-   `dead-letters list`, the payment provider's list, the e-mails that were sent.
+2. Else see what the others have taken in that is missing here: `feed lost <this service>` in each of them, their
+   `set-aside list` and `dead-letters list`, the payment provider's list, the e-mails that were sent. What the broker
+   had brought to nobody yet is known to none of them. (`feed missing` in each shows the opposite: what did not arrive
+   there.)
 3. Then `restored accept --by <who> --reason <why>`; payments wants the last receipt number, too, confirms no payment
    before, and compares itself with the provider at once, before and after.
 """
@@ -45,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser, step: AcceptStep | None = Non
     """Add the actions of `restored` to its parser."""
     actions = parser.add_subparsers(dest="action", required=True)
     action = actions.add_parser(
-        "show", help="whether the others have read what this database does not have; what to do"
+        "show", help="whether the others have read, or taken in, what this database does not have; what to do"
     )
     action.set_defaults(step=step)
     action = actions.add_parser("accept", help="go on with what is here: jobs may end and remove again")
@@ -68,14 +70,17 @@ async def readers_of(feeds: Mapping[str, Feed]) -> tuple[list[Reader], list[str]
             away.append(source)
         else:
             if page.reader is not None:
-                found.append(Reader(source, page.reader.cursor, page.reader.installation))
+                found.append(replace(page.reader, service=source))
     return found, away
 
 
 async def show(database: Database, feeds: Mapping[str, Feed], step: AcceptStep | None = None) -> tuple[list[str], bool]:
     """Return what is known of lost history, in lines, and whether any is lost that nobody has accepted."""
     readers, away = await readers_of(feeds)
-    remembered = {reader.service: await history.compare(database, reader) for reader in readers}
+    for reader in readers:
+        await history.compare(database, reader)
+    remembered = {reader.service: await history.is_remembered(database, reader.cursor) for reader in readers}
+    lacking = {reader.service: await history.lacking(database, reader.taken) for reader in readers}
     state = await history.state_of(database)
     async with database.transaction() as session:
         last = (await session.execute(text("select coalesce(max(position), 0) from outbox"))).scalar_one()
@@ -85,6 +90,9 @@ async def show(database: Database, feeds: Mapping[str, Feed], step: AcceptStep |
         known = "" if reader.installation in {None, state.installation} else f" of installation {reader.installation}"
         found = "all of it is here" if remembered[reader.service] else "NOT of this database's history"
         lines.append(f"{reader.service} has read to {reader.cursor}{known}: {found}")
+        lines.append(
+            f"{reader.service} took in {len(reader.taken)} events last, {len(lacking[reader.service])} NOT here"
+        )
     lines += [f"{source} could not be asked" for source in away] + known_here
     if state.lost_at is None:
         lines.append("nothing is known to be lost" if state.accepted_at is None else f"accepted {state.accepted_at:%c}")

@@ -1,6 +1,7 @@
 """Feeds read without HTTP."""
 
 from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.history import lacking
 
 from .messaging_nodes import ServiceNode
 
@@ -26,6 +27,13 @@ class OfAnyLoop:
         node = ServiceNode("payments", self.url)
         try:
             return await read_page(node.database, types, after, 3)
+        finally:
+            await node.database.dispose()
+
+    async def lacking(self, ids):
+        node = ServiceNode("payments", self.url)
+        try:
+            return await lacking(node.database, ids)
         finally:
             await node.database.dispose()
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from shared.batches import BATCH
 from shared.driver import connect_driver
 from shared.ids import new_id
-from shared.messaging import deduplication, epochs, feed, relay
+from shared.messaging import deduplication, epochs, feed, history, relay
 from shared.migrate import migrate
 
 from . import delivery
@@ -83,7 +83,8 @@ async def large(tmp_path_factory):
             ("/services/payments", new_id(), TYPES[0], b"x" * 32, SENT - timedelta(days=200) + timedelta(minutes=n))
             for n in range(KEYS)
         ]
-        await driver.copy_records_to_table("inbox", records=keys)
+        columns = ["source", "id", "type", "body_sha256", "handled_at"]
+        await driver.copy_records_to_table("inbox", records=keys, columns=columns)
         await driver.execute("vacuum (analyze) inbox")
         for (part,) in await driver.fetch(
             "select inhrelid::regclass::text from pg_inherits where inhparent = 'outbox'::regclass"
@@ -191,9 +192,11 @@ async def test_what_the_inbox_claims_and_knows_and_forgets(large, generic):
     some = [list(column) for column in zip(*((*key[:4],) for key in taken), strict=True)]
     known, order = compiled(deduplication._KNOWN)
     forget = f"select ctid from inbox where handled_at < now() - interval '{deduplication.KEPT_DAYS} days' order by handled_at limit {BATCH}"
+    taken_in, ordered = compiled(text(history._TAKEN))
     for statement, arguments in (
-        (deduplication.CLAIM_FREE._statement, some),
-        (deduplication._CLAIM_ANY._statement, some),
+        (deduplication.CLAIM_FREE._statement, [*some, some[2]]),
+        (deduplication._CLAIM_ANY._statement, [*some, some[2]]),
+        (taken_in, ordered(source="/services/payments", most=history.TAKEN)),
         (deduplication._GIVE_BACK._statement, some[:2]),
         (known, order(sources=some[0], ids=some[1])),
         (f"delete from inbox where ctid = any(array({forget}))", ()),

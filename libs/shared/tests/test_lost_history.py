@@ -1,6 +1,8 @@
 """A database that was restored from an older copy, or is another one: the others know, and nothing is ended by it."""
 
 import asyncio
+from datetime import UTC, datetime
+from uuid import UUID
 
 import httpx
 import pytest
@@ -10,7 +12,7 @@ from shared import jobs as jobs_module
 from shared import restored
 from shared.ids import new_id
 from shared.jobs import Effect, Jobs, Work
-from shared.messaging import feed, history
+from shared.messaging import feed, history, missing
 from shared.messaging.epochs import START, keep_epoch
 from shared.messaging.feed import FeedPage, ForeignFeed, Reconciler, give_page
 from shared.messaging.history import History, NotThisDatabase
@@ -31,6 +33,9 @@ class Feed:
 
     async def read(self, types, after) -> FeedPage:
         return await give_page(self.node.database, types, after, reader=self.reader)
+
+    async def lacking(self, ids):
+        return await history.lacking(self.node.database, ids)
 
 
 class Away:
@@ -327,3 +332,100 @@ async def test_what_a_foreign_database_announces_is_not_adopted_by_the_broker_ei
         return await enrolment.effects() == 3
 
     await eventually(taken)
+
+
+async def took_in(original, enrolment, *events) -> None:
+    """What the broker brought of them, and no feed was read."""
+    await original.announce(*events)
+    bodies = await original.all("select body from outbox order by position")
+    await enrolment.receiver.take([body.encode() for (body,) in bodies])
+
+
+async def test_what_only_the_broker_brought_to_others_is_known_to_be_lost_and_is_listed(
+    server, original, enrolment, tmp_path, monkeypatch
+):
+    """A failover loses seconds, and a feed is read each minute."""
+    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    _, consumer = reading(enrolment, original)
+    asked = {"enrolment": Feed(enrolment, "payments")}
+    task = asyncio.create_task(Reconciler(original.receiver, original.database, asked).run(every_seconds=60))
+    await took_in(original, enrolment, refund_of())
+    await keep_epoch(original.database)
+    await consumer.catch_up("payments")
+    await eventually(lambda: whole(original))
+    await clusters.dump(server, "payments", tmp_path / "dump")
+    gone = refund_of(), refund_of()
+    await took_in(original, enrolment, *gone)
+    assert (await restored.show(original.database, asked))[1] is False
+    await clusters.drop(server)
+    back = await clusters.restore(server, "payments", tmp_path / "dump")
+    assert not await whole(back), "nothing that is counted is given out before it is known"
+    await eventually(lambda: lost(back))
+    await asyncio.sleep(0.2)
+    assert not await whole(back)
+    lines, is_lost = await restored.show(back.database, asked)
+    assert is_lost
+    assert any("enrolment took in 3 events last, 2 NOT here" in line for line in lines)
+    assert any("`feed lost <this service>`" in line for line in lines)
+    listed = [one async for one in missing.lost(enrolment.database, {"payments": Feed(back, "enrolment")})]
+    assert [(one.type, one.subject) for one in listed] == [(one.type, one.aggregate_id) for one in reversed(gone)]
+    await restored.accept(back.database, asked, installation=None, by="ann", reason="no younger copy")
+    await eventually(lambda: whole(back))
+    assert not (await restored.show(back.database, asked))[1], "what was accepted is not noticed again"
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await back.database.dispose()
+
+
+async def test_what_is_lost_again_after_a_loss_was_accepted_is_noticed(payments, enrolment):
+    asked = {"enrolment": Feed(enrolment, "payments")}
+    decided = {"installation": None, "by": "ann", "reason": "no younger copy"}
+    for _ in range(2):
+        await took_in(payments, enrolment, refund_of())
+        async with payments.database.messaging.begin() as connection:
+            await connection.execute(text("delete from outbox"))
+        assert (await restored.show(payments.database, asked))[1]
+        await restored.accept(payments.database, asked, **decided)
+        assert not (await restored.show(payments.database, asked))[1]
+
+
+async def test_what_is_put_off_counts_as_taken_in(payments, enrolment):
+    event = refund_of()
+    await payments.announce(event)
+    body = (await payments.one("select body from outbox")).encode()
+    await enrolment.receiver.suspect_poison([body], "in a test")
+    async with payments.database.messaging.begin() as connection:
+        await connection.execute(text("delete from outbox"))
+    listed = [one async for one in missing.lost(enrolment.database, {"payments": Feed(payments, "enrolment")})]
+    assert [(one.type, one.subject) for one in listed] == [(event.type, event.aggregate_id)]
+    assert (await restored.show(payments.database, {"enrolment": Feed(enrolment, "payments")}))[1]
+
+
+async def test_an_event_of_a_part_that_may_be_detached_and_an_id_that_is_no_time_are_not_called_lost(payments):
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    low = new_id().int & ((1 << 80) - 1)
+    old, odd, gone = (UUID(int=at << 80 | low) for at in (now - 91 * 86_400_000, now + 2 * 86_400_000, now - 1000))
+    assert await history.lacking(payments.database, [old, odd, gone]) == [gone]
+    assert await history.lacking(payments.database, []) == []
+
+
+async def test_no_more_than_the_last_events_are_compared_each_by_an_index(payments, enrolment):
+    async with enrolment.database.messaging.begin() as connection:
+        await connection.execute(
+            text(
+                "insert into inbox (source, id, type, body_sha256) "
+                "select '/services/payments', cast(lpad(to_hex(n), 32, '0') as uuid), 't', '' "
+                "from generate_series(1, 1200) n"
+            )
+        )
+    reader = await history.reader_of(enrolment.database, "payments")
+    assert reader is not None
+    assert [one.int for one in reader.taken] == list(range(1200, 700, -1))
+    assert (await history.reader_of(enrolment.database, "catalogue")) is None
+
+
+async def test_a_reader_of_the_previous_release_says_nothing_of_what_it_took_in():
+    page = FeedPage.model_validate_json(
+        '{"bodies": [], "cursor": "0.0", "reader": {"service": "enrolment", "cursor": "0.0", "installation": null}}'
+    )
+    assert page.reader == history.Reader("enrolment", START, None, ())

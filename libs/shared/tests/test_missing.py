@@ -7,11 +7,14 @@ import sys
 import time
 from uuid import UUID
 
+import httpx
 import pytest
+from fastapi import FastAPI, Response
 
 from shared import cli
+from shared.errors import Unauthenticated
 from shared.ids import new_id
-from shared.messaging import event_log, missing
+from shared.messaging import event_log, feed, missing
 from shared.messaging.dead_lettering import dead_letter
 from shared.process import Process
 
@@ -168,3 +171,48 @@ async def test_no_odd_row_ends_a_listing_or_takes_more_than_its_line(
 
 
 PARTS = "select count(*) from pg_inherits where inhparent = cast('outbox' as regclass)"
+
+
+async def test_what_its_source_has_lost_is_listed_by_page_and_by_who_was_named(
+    payments, enrolment, monkeypatch, capsys, tmp_path
+):
+    events = [refund_of() for _ in range(5)]
+    await payments.announce(*events)
+    ids = [str(row[0]) for row in await payments.all("select id from outbox order by position")]
+    await reconciler(enrolment, payments).catch_up("payments")
+    monkeypatch.setattr(missing, "MOST_IDS", 2)
+
+    async def ask(*arguments):
+        return await command(monkeypatch, capsys, enrolment, payments, tmp_path, "feed", "lost", *arguments)
+
+    assert await ask() == (0, "0 lost\n")
+    async with payments.database.messaging.begin() as connection:  # as after a copy was put back
+        await connection.exec_driver_sql(f"delete from outbox where id in ('{ids[1]}', '{ids[4]}')")
+    async with enrolment.database.messaging.begin() as connection:  # as the previous release took it in
+        await connection.exec_driver_sql(f"update inbox set subject = null where id = '{ids[1]}'")
+    status, printed = await ask("payments")
+    assert status == 1
+    assert [line.split("  ")[:3] for line in printed.splitlines()] == [
+        [events[4].type, ids[4], f"about {events[4].aggregate_id}"],
+        [events[1].type, ids[1], "about None"],
+        ["2 lost"],
+    ]
+    assert await ask("catalog") == (1, "")
+
+
+async def test_the_owner_of_a_log_is_asked_over_http_by_services_alone(payments):
+    await payments.announce(refund_of())
+    known, gone = await payments.one("select id from outbox"), new_id()
+    app = FastAPI()
+    app.include_router(feed.router)
+    app.state.database, app.state.feed_secret = payments.database, "secret"
+    app.add_exception_handler(Unauthenticated, lambda *_: Response(status_code=401))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app)) as client:
+        owner = feed.HttpFeed("http://payments", "secret", client, "enrolment")
+        assert await owner.lacking([known, gone]) == [gone]
+        with pytest.raises(feed.FeedAway, match="422"):
+            await owner.lacking([gone] * (feed.MOST_IDS + 1))
+        with pytest.raises(feed.FeedAway, match="401"):
+            await feed.HttpFeed("http://payments", "guessed", client, "enrolment").lacking([gone])
+        with pytest.raises(feed.FeedAway, match="404"):  # a release that cannot be asked so
+            await feed.HttpFeed("http://payments/before", "secret", client, "enrolment").lacking([gone])

@@ -48,6 +48,10 @@ log = logging.getLogger(__name__)
 
 badges_waiting = Gauge("badges_waiting", "Badges that cannot be signed yet, by what they wait for", ["known"])
 
+signing_keys_unreadable = Gauge(
+    "signing_keys_unreadable", "The issuer's signing keys that this process's MC_WRAPPING_KEY does not open"
+)
+
 _BATCH = 200
 _STANDS_AFTER = 5  # failures, by growing pauses: half an hour
 _NOTIFIED, _SENT, _COMPARED = "notify_partners", "send_webhooks", "compare_learner"
@@ -104,6 +108,21 @@ async def sign_badges(work: Work) -> None:
             await issuing.store_badges(session, signed, credential_issuer, signers, work.now())
 
     await for_batches(work, "sign_badges", due_badges(), sign, batch=_BATCH)
+
+
+@jobs.every(60, in_each_process=True)
+async def watch_signing_keys(work: Work) -> None:
+    """Say it at the start, and each minute, where the wrapping key does not open the keys that sign."""
+    credential_issuer = work.resource(CredentialIssuer)
+    async with work.database.transaction() as session:
+        closed = await keys.unreadable_keys(session, credential_issuer)
+    signing_keys_unreadable.set(len(closed))
+    if closed:
+        log.error(
+            "MC_WRAPPING_KEY does not open the signing keys, and nothing is signed: put back the one that sealed them; "
+            "where it is lost, strike each key out with PUT /v1/signing-keys/{name}/compromise",
+            extra={"names": closed},
+        )
 
 
 @jobs.every(10)

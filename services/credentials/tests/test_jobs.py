@@ -4,11 +4,13 @@ from datetime import datetime
 
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import func, select
 
 from credentials import jobs
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import awards
+from credentials.commands import keys as commands
 from credentials.commands.status_lists import open_next_list
 from credentials.domain.awards import ClaimLapsed
 from credentials.tables.awards import Allocation, Award
@@ -19,6 +21,8 @@ from openbadges.status_lists import is_set
 from shared.due_times import bring_forward
 from shared.events.credentials import AwardLapsed
 from shared.ids import new_id
+from shared.jobs import Work
+from shared.messaging.tables import SetAside
 from shared.secret_box import SecretBox, SecretBoxError
 from shared.testing.services import published
 
@@ -139,3 +143,35 @@ async def test_the_private_key_is_not_in_the_database_in_clear(service, session,
         with pytest.raises(SecretBoxError):
             stranger.signer(key.verification_method, key.wrapped_key, key.suite)
         assert len(key.wrapped_key) >= 12 + 32 + 16
+
+
+async def test_a_wrapping_key_that_opens_no_signing_key_is_said_loudly_until_the_keys_are_struck_out(
+    service, session, clock, caplog
+) -> None:
+    learner = new_id()
+    await hold_credit(session, learner, DS=1)
+    await let_time_work(service)
+    work = work_of(service)
+    await jobs.watch_signing_keys(work)
+    assert REGISTRY.get_sample_value("signing_keys_unreadable") == 0
+    ours = work.resource(CredentialIssuer)
+    lost = CredentialIssuer(ours.url, ours.issuer.name, SecretBox(bytes(32)))
+    with_another = Work(work.database, {**work.resources, CredentialIssuer: lost})
+    await jobs.watch_signing_keys(with_another)
+    assert REGISTRY.get_sample_value("signing_keys_unreadable") == 2
+    assert "MC_WRAPPING_KEY does not open the signing keys" in caplog.text
+    await hold_credit(session, learner, DS=2)
+    await jobs.sign_badges(with_another)
+    said = (await session.scalars(select(SetAside.last_error).where(SetAside.job == "sign_badges"))).all()
+    names = [key.verification_method.rpartition("#")[2] for key in await session.scalars(select(SigningKey))]
+    assert said
+    assert all("another MC_WRAPPING_KEY" in one and any(f"{name}/compromise" in one for name in names) for one in said)
+    for name in names:
+        await commands.report_compromise(session, lost, name, by="ada", reason="the wrapping key is lost")
+    await jobs.watch_signing_keys(with_another)
+    assert REGISTRY.get_sample_value("signing_keys_unreadable") == 0
+    await jobs.sign_anew(with_another)
+    clock.advance(hours=1)
+    await jobs.sign_badges(with_another)
+    made = set(await session.scalars(select(Badge.signed_with).execution_options(populate_existing=True)))
+    assert made.isdisjoint({lost.verification_method(name) for name in names})

@@ -254,6 +254,7 @@ JOBS = {
     "read_people": 1,
     "read_confirmations": 1,
     "sign_badges": 1,
+    "watch_signing_keys": 1,
     "sign_anew": 1,
     "publish_status_lists": 1,
     "watch_waiting_badges": 1,

@@ -1,15 +1,22 @@
 """A database that has lost history: no receipt number is given a second time, and the provider is asked at once."""
 
+import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 
 from payments.__main__ import RECEIPTS
 from payments.commands.receipts import BadReceiptNumber, ReceiptBeforeOurs, ReceiptNeverGiven
 from payments.jobs import compare_with_provider
 from payments.tables import Comparison
-from shared.messaging import history
+from shared import restored
+from shared.messaging import feed, history
+from shared.messaging.epochs import START
+from shared.messaging.feed import FeedPage, Reconciler
+from shared.messaging.history import Reader
+from shared.messaging.inbox import Receiver
 from shared.messaging.tables import FeedEpoch, Installation
 
 
@@ -88,3 +95,58 @@ async def test_the_provider_is_compared_with_at_once_and_back_to_before_the_copy
         at, since = (await driver.session.execute(began)).one()
         assert at == driver.clock()
         assert since < copied - timedelta(days=1)
+
+
+class Told:
+    """Enrolment, which has read nothing of our log since, and has taken in what the broker brought."""
+
+    def __init__(self):
+        self.taken: tuple[UUID, ...] = ()
+
+    async def read(self, types, after):
+        return FeedPage(bodies=[], cursor="0123456789ab.5.5", reader=Reader("enrolment", START, None, self.taken))
+
+
+async def test_a_number_that_a_payer_holds_is_not_given_again_where_only_the_broker_told_of_it(
+    live_driver, postgres, monkeypatch
+):
+    """As by a failover, which loses seconds: nobody has read the feed in them."""
+    driver, enrolment = live_driver, Told()
+    database = driver.service.process.database
+    name = database.web.url.database
+    await driver.buy(await driver.sell())
+    order = await driver.order(await driver.sell())
+    session_id = await driver.open_session(order)
+    admin = await postgres.connect()
+    await database.dispose()
+    await admin.execute(f'create database "{name}_copy" template "{name}" owner "{name}"')
+    lost, _ = await driver.buy(await driver.sell())
+    async with database.messaging.connect() as connection:
+        last = text("select id from outbox order by position desc limit 1")
+        enrolment.taken = ((await connection.execute(last)).scalar_one(),)
+    await database.dispose()
+    await admin.execute(f'drop database "{name}" with (force)')
+    await admin.execute(f'alter database "{name}_copy" rename to "{name}"')
+    await admin.close()
+
+    await driver.pay(session_id)
+    assert (await driver.read(order))["status"] == "placed", "nobody was asked"
+    feeds = {"enrolment": enrolment}
+    lines, is_lost = await restored.show(database, feeds, RECEIPTS)
+    assert is_lost, lines
+    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    task = asyncio.create_task(Reconciler(Receiver(driver.service.service.inbox, database), database, feeds).run())
+    try:
+        await driver.run(compare_with_provider)
+        assert (await driver.read(order))["status"] == "placed", "it is known that something is lost"
+        decided = {"installation": None, "by": "ann", "reason": "no younger copy"}
+        await restored.accept(database, feeds, **decided, step=RECEIPTS, given=lost["receipt_number"])
+        async with asyncio.timeout(15):
+            while (await driver.read(order))["status"] == "placed":
+                driver.clock.advance(seconds=1)
+                await driver.run(compare_with_provider)
+                await asyncio.sleep(0.1)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert (await driver.read(order))["receipt_number"] > lost["receipt_number"]

@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database, fetch, now
 from shared.errors import Conflict
+from shared.messaging.dead_lettering import printable
 from shared.messaging.deduplication import claim
 from shared.messaging.inbox import Inbox
+from shared.messaging.message import subject_of
 from shared.messaging.tables import DeadLetter, Incoming
 
 
@@ -74,9 +76,13 @@ async def discard(database: Database, dead_letter_id: UUID, *, by: str, reason: 
     async with database.transaction() as session:
         dead_letter = await _open(session, dead_letter_id)
         if dead_letter.reason not in _WITHOUT_KEY:
-            digest = hashlib.sha256(dead_letter.body).digest()
+            digest, subject = hashlib.sha256(dead_letter.body).digest(), subject_of(dead_letter.body)
             claimed = insert(Incoming).values(
-                source=dead_letter.source, id=dead_letter.id, type=dead_letter.type, body_sha256=digest
+                source=dead_letter.source,
+                id=dead_letter.id,
+                type=dead_letter.type,
+                body_sha256=digest,
+                subject=printable(subject or "") or None,
             )
             await session.execute(claimed.on_conflict_do_nothing())
         _resolve(session, dead_letter, "discarded", by, reason)

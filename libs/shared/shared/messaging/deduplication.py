@@ -29,9 +29,10 @@ class Locked(Exception):
 
 
 _CLAIM: Final = """
-    insert into inbox (source, id, type, body_sha256)
-    select source, id, type, sum from unnest(:sources::text[], :ids::uuid[], :types::text[], :sums::bytea[])
-        as given (source, id, type, sum)
+    insert into inbox (source, id, type, body_sha256, subject)
+    select source, id, type, sum, subject
+    from unnest(:sources::text[], :ids::uuid[], :types::text[], :sums::bytea[], :subjects::text[])
+        as given (source, id, type, sum, subject)
     {where}
     order by source, id
     on conflict do nothing
@@ -84,6 +85,7 @@ def _claims(messages: Sequence[Message]) -> dict[str, object]:
         "ids": [message.id for message in messages],
         "types": [message.type for message in messages],
         "sums": [message.sha256 for message in messages],
+        "subjects": [message.event.aggregate_id for message in messages],
     }
 
 

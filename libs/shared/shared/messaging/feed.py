@@ -15,8 +15,8 @@ from typing import Annotated, Final, Protocol
 from uuid import UUID
 
 import httpx
-from fastapi import APIRouter, Header, Query, Request
-from pydantic import BaseModel, Field, ValidationError
+from fastapi import APIRouter, Body, Header, Query, Request
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from sqlalchemy import select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -26,7 +26,7 @@ from shared.errors import Unauthenticated
 from shared.leases import lease
 from shared.messaging.deduplication import Key
 from shared.messaging.epochs import START, BadFeedCursor, Cursor, begin_epoch, kept_cursor, leads_on, resume
-from shared.messaging.history import History, Reader, compare, reader_of, state_of
+from shared.messaging.history import History, Reader, compare, lacking, reader_of, state_of
 from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
 from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
@@ -43,6 +43,8 @@ UNREAD_SECONDS: Final = 2.0
 """Pause between rounds, until every feed has been read once."""
 READ_SECONDS: Final = 45.0
 """Limit for one page, however slowly it trickles in."""
+MOST_IDS: Final = 1000
+"""How many events an owner is asked about at once."""
 TURN_SECONDS: Final = 60.0
 """After which a feed that has not ended lets the others be read; the page under way is finished."""
 MOST_ATTEMPTS: Final = 3
@@ -159,6 +161,17 @@ async def give_page(
     return page
 
 
+@router.post("/internal/events/lacking", operation_id="find_lacking")
+async def find_lacking(
+    request: Request,
+    ids: Annotated[list[UUID], Body(max_length=MOST_IDS)],
+    authorization: Annotated[str, Header()] = "",
+) -> list[UUID]:
+    """Which of these events of ours, that another service has taken in, are not in this database."""
+    admit_service(request, authorization)
+    return await lacking(request.app.state.database, ids)
+
+
 def admit_service(request: Request, authorization: str) -> None:
     """Raise Unauthenticated unless the caller sends the secret that the services share."""
     secret: str = request.app.state.feed_secret
@@ -177,6 +190,13 @@ class Feed(Protocol):
         """Return the page after this cursor.
 
         Raises FeedAway: its owner does not answer, or not with a page.
+        """
+        ...
+
+    async def lacking(self, ids: Sequence[UUID]) -> list[UUID]:
+        """Return which of these events, `MOST_IDS` at most, the log's owner does not have.
+
+        Raises FeedAway: it does not answer, or is of the previous release.
         """
         ...
 
@@ -209,6 +229,24 @@ class HttpFeed:
         if page.bodies and page.cursor == after:
             raise FeedAway("the page leads to itself")
         return page
+
+    async def lacking(self, ids: Sequence[UUID]) -> list[UUID]:
+        try:
+            answer = await ask(
+                self._client,
+                "POST",
+                f"{self._url}/lacking",
+                json=[str(one) for one in ids],
+                headers={"Authorization": f"Bearer {self._secret}"},
+                within=READ_SECONDS,
+            )
+            answer.raise_for_status()
+            return _IDS.validate_json(answer.content)
+        except (PeerAway, httpx.HTTPStatusError, ValidationError) as error:
+            raise FeedAway(str(error)) from error
+
+
+_IDS: Final = TypeAdapter(list[UUID])
 
 
 async def pages_of(feed: Feed, types: AbstractSet[str], cursor: str) -> AsyncIterator[FeedPage]:
@@ -273,7 +311,7 @@ class Reconciler:
             read: set[str] = set()
             wanted = self._unread | self._unasked | self._unfinished
             if not wanted or loop.time() >= all_due:  # one that is away for long keeps none of the others unread
-                wanted, all_due = wanted | self._subscribed(), loop.time() + every_seconds
+                wanted, all_due = set(self.feeds), loop.time() + every_seconds
             for source in [one for one in self.feeds if one in wanted]:
                 if await self._give_turn(source):
                     read.add(source)
@@ -424,7 +462,7 @@ class Reconciler:
         await self._compare(position.source, page)
 
     async def _compare(self, source: str, page: FeedPage) -> None:
-        """Note whether the log's owner has read events of ours that this database has lost."""
+        """Note whether the log's owner has read, or taken in, events of ours that this database has lost."""
         if page.reader is not None:
             await compare(self.database, replace(page.reader, service=source))
 

@@ -1,17 +1,18 @@
 """Whether this database has all the history the other services have read, and whether this process has caught up in it.
 
 A database that was restored from a copy, or is another one, lacks what happened since, and cannot see that by itself.
-The other services can: each has read its event log to a cursor (`shared.messaging.epochs`), and a cursor that this
-database cannot have given shows that history is lost. Cursors are compared when others read this log, and when their
-logs are read. A loss is stored, logged and measured: until a person has accepted it
-(`python -m <service> restored accept`) no job ends, refuses or removes anything.
+The other services can: each has read its event log to a cursor (`shared.messaging.epochs`), and has taken in what the
+broker brought, in the seconds before too. A cursor that this database cannot have given, and an event that is not in
+it, show that history is lost. Cursors are compared when others read this log, cursors and events when their logs are
+read. A loss is stored, logged and measured: until a person has accepted it (`python -m <service> restored accept`) no
+job ends, refuses or removes anything.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -20,9 +21,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.database import Database
 from shared.errors import Conflict
-from shared.messaging.epochs import PRESENT, REMEMBERED, Cursor, begin_epoch, kept_cursor
+from shared.ids import made_at
+from shared.messaging.deduplication import KEPT_DAYS
+from shared.messaging.epochs import PRESENT, REMEMBERED, START, Cursor, begin_epoch, kept_cursor
 
 log = logging.getLogger(__name__)
+
+TAKEN: Final = 500
+"""How many of the events last made are compared: lost ones are among them, for all others of a service are asked within
+seconds of a new epoch."""
+_AHEAD: Final = timedelta(days=1)
+"""An id that says it was made later than that is no time."""
 
 
 class NotThisDatabase(Conflict):
@@ -49,6 +58,9 @@ class Reader:
     service: str
     cursor: str
     installation: UUID | None
+    taken: tuple[UUID, ...] = ()
+    """The ids of the events last made, `TAKEN` at most, that it has taken in by feed or broker; a service of the
+    previous release does not say."""
 
 
 async def state_of(database: Database) -> State:
@@ -90,10 +102,14 @@ async def restored_at(session: AsyncSession) -> datetime | None:
 
 
 async def reader_of(database: Database, source: str) -> Reader | None:
-    """Return how far this service has read the log of another; None where it has not begun."""
+    """Return how far this service has read another's log, and what it has taken in; None where it has not begun."""
     async with database.messaging.connect() as connection:
         row = (await connection.execute(text(_POSITION), {"source": source})).one_or_none()
-    return None if row is None else Reader(source, kept_cursor(row.cursor, source), row.installation)
+        taken = await connection.execute(text(_TAKEN), {"source": f"/services/{source}", "most": TAKEN})
+        ids = tuple(taken.scalars())
+    if row is None:
+        return Reader(source, START, None, ids) if ids else None
+    return Reader(source, kept_cursor(row.cursor, source), row.installation, ids)
 
 
 async def is_remembered(database: Database, cursor: str) -> bool:
@@ -109,20 +125,38 @@ async def is_remembered(database: Database, cursor: str) -> bool:
         return bool(await connection.scalar(text(REMEMBERED), values))
 
 
+async def lacking(database: Database, ids: Sequence[UUID]) -> list[UUID]:
+    """Return which of these events are not in this database's log, though it has everything of their time."""
+    if not ids:
+        return []
+    async with database.messaging.connect() as connection:
+        at: datetime = (await connection.execute(text("select now()"))).scalar_one()
+        young = [one for one in ids if at - timedelta(days=KEPT_DAYS) < made_at(one) < at + _AHEAD]
+        return list((await connection.execute(text(_LACKING), {"ids": young})).scalars())
+
+
 async def compare(database: Database, reader: Reader) -> bool:
-    """Return whether the reader's cursor is of this database's history; where not, record once that history is lost."""
-    if await is_remembered(database, reader.cursor):
-        return True
-    why = f"{reader.service} has read the event log to {reader.cursor}, which this database has never given"
+    """Return whether the reader's cursor, and every event it has taken in, is of this database's history; where not,
+    record that history is lost: once, and not where it was accepted since."""
+    remembered = await is_remembered(database, reader.cursor)
+    if not remembered:
+        why = f"{reader.service} has read the event log to {reader.cursor}, which this database has never given"
+        await _note(database, reader, _NOTE, {"epoch": Cursor.parse(reader.cursor).epoch, "why": why})
+    if absent := await lacking(database, reader.taken):
+        last = max(absent, key=made_at)
+        why = f"{reader.service} has taken in {len(absent)} events that are not here, the last one {last}"
+        await _note(database, reader, _NOTE_TAKEN, {"made_at": made_at(last), "why": why})
+    return remembered and not absent
+
+
+async def _note(database: Database, reader: Reader, statement: str, values: Mapping[str, object]) -> None:
     async with database.messaging.begin() as connection:
-        values = {"epoch": Cursor.parse(reader.cursor).epoch, "why": why}
-        noted = (await connection.execute(text(_NOTE), values)).one_or_none()
+        noted = (await connection.execute(text(statement), values)).one_or_none()
     if noted is not None:
         log.error(
             "this database has lost history: nothing is ended, refused or removed until `restored accept`",
-            extra={"reader": reader.service, "cursor": reader.cursor},
+            extra={"reader": reader.service, "cursor": reader.cursor, "why": values["why"]},
         )
-    return False
 
 
 async def accept(
@@ -192,6 +226,23 @@ _COMPARED: Final = """
     update installation set compared_epoch = :epoch where compared_epoch is distinct from cast(:epoch as text)
 """
 _POSITION: Final = "select cursor, installation from feed_positions where source = :source"
+_TAKEN: Final = """
+    (select id from inbox where source = :source order by id desc limit :most)
+    union (select id from inbox_retry where source = :source order by id desc limit :most)
+    order by id desc limit :most
+"""
+"""By the key's index. An id begins with the time it was made; it decides here only which events are looked at."""
+_LACKING: Final = """
+    select given.id from unnest(cast(:ids as uuid[])) as given (id)
+    where (select true from outbox where outbox.id = given.id limit 1) is null
+"""
+"""Each by its index, whatever the planner knows of a log that was just restored."""
+_NOTE_TAKEN: Final = """
+    update installation set history_lost_at = now(), history_lost = :why
+    where history_lost_at is null and (history_accepted_at < :made_at) is not false
+    returning installation_id
+"""
+"""What was announced before a loss was accepted was lost then; the broker may bring it to a reader later."""
 _NOTE: Final = """
     update installation set history_lost_at = coalesce(history_lost_at, now()),
         history_lost = coalesce(history_lost, :why), lost_epochs = lost_epochs || cast(:epoch as text)

@@ -95,6 +95,12 @@ def attributes_of(body: bytes) -> dict[str, Any]:  # Any: JSON
     return cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
 
 
+def subject_of(body: bytes) -> str | None:
+    """Return what the event is about; None where that cannot be read."""
+    subject = attributes_of(body).get("subject")
+    return subject if isinstance(subject, str) else None
+
+
 def head_of(body: bytes) -> tuple[UUID, str, str, dict[str, Any]]:  # Any: JSON
     """Return an envelope's id, source and type, and all of its members.
 

@@ -1,9 +1,11 @@
-"""What an operator does about a feed: see how far it was read, have it read anew, list events that never arrived."""
+"""What an operator does about a feed: see how far it was read, have it read anew, list events that never arrived and
+those that its owner has lost."""
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select, text, update
@@ -13,9 +15,9 @@ from shared.database import Database, now
 from shared.ids import made_at
 from shared.messaging.deduplication import KEPT_DAYS, Key, digests_of
 from shared.messaging.epochs import START
-from shared.messaging.feed import Feed, pages_of
+from shared.messaging.feed import MOST_IDS, Feed, pages_of
 from shared.messaging.inbox import Inbox
-from shared.messaging.message import Unreadable, head_of
+from shared.messaging.message import Unreadable, head_of, subject_of
 from shared.messaging.tables import FeedPosition
 
 
@@ -44,6 +46,18 @@ class UnreadableEntry:
     """The digest of its body, in hexadecimal: of the outbox row's there and, if it has arrived, of a dead letter's
     here."""
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An event that this service has taken in and its source does not have: it was lost there."""
+
+    source: str
+    id: UUID
+    type: str
+    subject: str | None
+    """What it is about; None where the previous release took it in."""
+    made_at: datetime
 
 
 async def positions(session: AsyncSession) -> Sequence[FeedPosition]:
@@ -97,6 +111,40 @@ async def missing(
             for key, type_ in events.items():
                 if key not in arrived:
                     yield Missing(*key, type_, made_at(key[1]) < kept_since)
+
+
+async def lost(database: Database, feeds: Mapping[str, Feed]) -> AsyncIterator[Lost]:
+    """Yield the events of these services that this one has taken in and they do not have, the last one first.
+
+    What is older than the keys that are kept is not known any more. Raises FeedAway.
+    """
+    for source, feed in feeds.items():
+        before = UUID(int=(1 << 128) - 1)
+        while True:
+            values = {"source": f"/services/{source}", "before": before, "most": MOST_IDS}
+            async with database.transaction() as session:
+                taken = {row.id: row for row in await session.execute(_TAKEN_BEFORE, values)}
+            if not taken:
+                break
+            lacks = set(await feed.lacking(list(taken)))
+            for id_, row in taken.items():
+                if id_ in lacks:
+                    subject = row.subject if row.body is None else subject_of(row.body)
+                    yield Lost(source, id_, row.type, subject, made_at(id_))
+            before = min(taken)
+
+
+_TAKEN_BEFORE: Final = text("""
+    (
+        select id, type, subject, cast(null as bytea) as body from inbox
+        where source = :source and id < :before order by id desc limit :most
+    )
+    union all (
+        select id, type, null, body from inbox_retry
+        where source = :source and id < :before order by id desc limit :most
+    )
+    order by id desc limit :most
+""")
 
 
 def _read_key(body: bytes, service: str) -> tuple[Key, str]:

@@ -74,6 +74,9 @@ class Incoming(MessagingBase):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     type: Mapped[str]
     body_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    subject: Mapped[str | None]
+    """What the event is about, for a person who looks for what its source has lost; the previous release leaves it
+    empty."""
     handled_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -26,7 +26,14 @@ def unwrap(
     wrapped: bytes, secret_box: SecretBox, verification_method: str, suite: Suite | str = Suite.EDDSA_RDFC_2022
 ) -> Signer:
     """Return a signer with the wrapped key. Raises SecretBoxError."""
-    private = secret_box.open(wrapped, verification_method)
+    try:
+        private = secret_box.open(wrapped, verification_method)
+    except SecretBoxError as error:
+        name = verification_method.rpartition("#")[2]
+        raise SecretBoxError(
+            f"{name} was sealed with another MC_WRAPPING_KEY: that one must come back, "
+            f"or the key be struck out with PUT /v1/signing-keys/{name}/compromise"
+        ) from error
     try:
         return keys.signer_with(private, verification_method, suite)
     except ValueError as error:

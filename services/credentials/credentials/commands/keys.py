@@ -15,13 +15,14 @@ from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.domain import keys
 from credentials.domain.badges import Due
 from credentials.domain.keys import KeyState
-from credentials.queries.keys import key_in_state
+from credentials.queries.keys import key_in_state, published_keys
 from credentials.tables.issued import Badge
 from credentials.tables.keys import KeyEvent, Signature, SigningKey
 from openbadges.keys import Signer, Suite
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.ids import new_id
+from shared.secret_box import SecretBoxError
 
 _BATCH = 1000
 _ITSELF = "this service"
@@ -52,6 +53,18 @@ async def _signer(session: AsyncSession, credential_issuer: CredentialIssuer, su
         key = await _make(session, credential_issuer, suite, by=_ITSELF, reason="the first")
         await _enter(session, key, KeyState.ACTIVE, by=_ITSELF, reason="the first")
     return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+
+
+async def unreadable_keys(session: AsyncSession, credential_issuer: CredentialIssuer) -> list[str]:
+    """Return the names of the active and next keys that the wrapping key does not open."""
+    closed: list[str] = []
+    for key in await published_keys(session, credential_issuer.issuer.did):
+        if key.state != KeyState.RETIRED:
+            try:
+                credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+            except SecretBoxError:
+                closed.append(key.verification_method.rpartition("#")[2])
+    return closed
 
 
 async def create_signing_key(
