@@ -154,7 +154,7 @@ class Process:
         found = None if port is None else self._sockets.get(port)
         return None if found is None else [*found]
 
-    def feeds(self) -> dict[str, feed.Feed]:
+    def feeds(self) -> dict[str, feed.HttpFeed]:
         """Return the feeds of the other services, by name."""
         secret = self.service.settings.feed_secret.get_secret_value()
         return {

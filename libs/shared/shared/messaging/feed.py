@@ -193,6 +193,10 @@ class Feed(Protocol):
         """
         ...
 
+
+class LogOwner(Protocol):
+    """Another service, asked what it has of its own log."""
+
     async def lacking(self, ids: Sequence[UUID]) -> list[UUID]:
         """Return which of these events, `MOST_IDS` at most, the log's owner does not have.
 

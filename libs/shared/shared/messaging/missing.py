@@ -15,7 +15,7 @@ from shared.database import Database, now
 from shared.ids import made_at
 from shared.messaging.deduplication import KEPT_DAYS, Key, digests_of
 from shared.messaging.epochs import START
-from shared.messaging.feed import MOST_IDS, Feed, pages_of
+from shared.messaging.feed import MOST_IDS, Feed, LogOwner, pages_of
 from shared.messaging.inbox import Inbox
 from shared.messaging.message import Unreadable, head_of, subject_of
 from shared.messaging.tables import FeedPosition
@@ -113,12 +113,12 @@ async def missing(
                     yield Missing(*key, type_, made_at(key[1]) < kept_since)
 
 
-async def lost(database: Database, feeds: Mapping[str, Feed]) -> AsyncIterator[Lost]:
+async def lost(database: Database, owners: Mapping[str, LogOwner]) -> AsyncIterator[Lost]:
     """Yield the events of these services that this one has taken in and they do not have, the last one first.
 
     What is older than the keys that are kept is not known any more. Raises FeedAway.
     """
-    for source, feed in feeds.items():
+    for source, owner in owners.items():
         before = UUID(int=(1 << 128) - 1)
         while True:
             values = {"source": f"/services/{source}", "before": before, "most": MOST_IDS}
@@ -126,7 +126,7 @@ async def lost(database: Database, feeds: Mapping[str, Feed]) -> AsyncIterator[L
                 taken = {row.id: row for row in await session.execute(_TAKEN_BEFORE, values)}
             if not taken:
                 break
-            lacks = set(await feed.lacking(list(taken)))
+            lacks = set(await owner.lacking(list(taken)))
             for id_, row in taken.items():
                 if id_ in lacks:
                     subject = row.subject if row.body is None else subject_of(row.body)
