@@ -97,7 +97,7 @@ async def test_the_provider_is_compared_with_at_once_and_back_to_before_the_copy
         assert since < copied - timedelta(days=1)
 
 
-class Told:
+class TakenIn:
     """Enrolment, which has read nothing of our log since, and has taken in what the broker brought."""
 
     def __init__(self):
@@ -111,7 +111,7 @@ async def test_a_number_that_a_payer_holds_is_not_given_again_where_only_the_bro
     live_driver, postgres, monkeypatch
 ):
     """As by a failover, which loses seconds: nobody has read the feed in them."""
-    driver, enrolment = live_driver, Told()
+    driver, enrolment = live_driver, TakenIn()
     database = driver.service.process.database
     name = database.web.url.database
     await driver.buy(await driver.sell())
