@@ -97,7 +97,7 @@ async def test_credit_given_back_is_emailed_and_a_later_revocation_too(service, 
     await let_time_work(service)
     assert len(await emails_about(session, "credit_revoked")) == 2
     (email,) = await emails_about(session, "credit_reinstated")
-    assert "gave back" in email.text
+    assert "was given back" in email.text
 
 
 async def test_nothing_is_given_back_in_words_that_was_never_taken(service, session, clock) -> None:

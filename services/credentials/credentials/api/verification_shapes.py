@@ -92,8 +92,7 @@ class VerificationView(View):
     newer_url: str | None = Field(
         default=None,
         description="Of a replaced badge of ours: the page of the one that stands, which has another address where a "
-        "revoked credit was given back. Of a copy that is not confirmed but names the address of a badge of ours, as "
-        "one signed with a key that was struck out: that badge's page, which says what stands",
+        "revoked credit was given back",
     )
 
     @classmethod

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from credentials.adapters.credential_issuer import CredentialIssuer
@@ -87,16 +86,7 @@ async def verify_given(
             superseded = await _is_superseded(session, _badge_of(report, credential_issuer))
     if ours:
         report = await _given_back(report, reads, credential_issuer, verifier, now)
-    if report.status is Status.UNCONFIRMED:
-        return Verdict(report, ours, superseded, newest=await _on_file(report, reads, credential_issuer))
     return Verdict(report, ours, superseded, newest=_newest(report, credential_issuer) if ours else None)
-
-
-async def _on_file(report: RecordedReport, reads: Reads, credential_issuer: CredentialIssuer) -> UUID | None:
-    """Return the badge of ours under whose address a copy goes that proves nothing, as one by a key struck out."""
-    badge_id = _badge_of(report, credential_issuer)
-    async with reads() as session:
-        return badge_id and await session.scalar(select(Badge.badge_id).where(Badge.badge_id == badge_id))
 
 
 async def verify_badge(
