@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from payments.commands import emails as written
 from payments.jobs import submit_refunds
+from shared.events.enrolment import LearnerAnonymised
 from shared.messaging.tables import QueuedEmail
 
 from .disputes import close, delivered, dispute
@@ -66,6 +67,8 @@ async def test_every_email_names_the_course_and_the_address_where_something_is_t
         if one.kind in TO_PAY:
             assert "/?order_id=" in one.text, one.text
         assert "{" not in one.text
+    await driver.consume(LearnerAnonymised(learner_id=driver.learner_id, anonymised_at=driver.clock()))
+    assert (await driver.session.scalars(select(QueuedEmail.kind))).all() == []
 
 
 async def test_what_a_lost_dispute_leaves_due_is_what_checkout_asks(driver):

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments.commands.orders import close_checkouts, let_expire
 from payments.commands.underpayment import return_underpaid
 from payments.domain.orders import UNPAID, OrderStatus
-from payments.tables import BasketItem, CheckoutAttempt, Learner, Notification, Order, Payment, Refund
+from payments.tables import BasketItem, CheckoutAttempt, Dispute, Learner, Notification, Order, Payment, Refund
 from shared.database import advisory_lock, now
 from shared.idempotency import erase_replies
 from shared.messaging import RetryLater
@@ -54,11 +54,12 @@ async def erase_payer(session: AsyncSession, learner_id: UUID, at: datetime) -> 
 
 
 async def _erase_emails(session: AsyncSession, learner_id: UUID) -> None:
-    """Delete the e-mails about the learner's orders, payments and refunds."""
+    """Delete the e-mails about the learner's orders, payments, refunds and disputes."""
     orders = select(Order.order_id).where(Order.learner_id == learner_id)
     payments = select(Payment.payment_id).where(Payment.order_id.in_(orders))
     refunds = select(Refund.refund_id).where(Refund.learner_id == learner_id)
-    named = union(orders, payments, refunds).subquery()
+    disputes = select(Dispute.dispute_id).where(Dispute.learner_id == learner_id)
+    named = union(orders, payments, refunds, disputes).subquery()
     about = select(cast(named.c[0], Text))
     await session.execute(delete(QueuedEmail).where(func.split_part(QueuedEmail.about, " ", 1).in_(about)))
 
