@@ -29,7 +29,7 @@ from embedded.services import NAMES, SECRETS, Deployment
 from gateway.adapters.hashing import Hashing
 from shared import failpoints
 from shared.driver import SideConnection
-from shared.messaging.feed import FeedAway
+from shared.messaging.feed import FeedAway, FeedUnfinished
 from shared.messaging.relay import TransportDown
 from shared.outages import DATABASE_ERRORS
 from simulation import instants
@@ -289,7 +289,8 @@ class SimulatedPlatform:
         error = None if activity.task.cancelled() else activity.task.exception()
         if error is None or isinstance(error, Killed):
             return
-        if isinstance(error, FeedAway):  # the loop reads again: the platform's time went on while it stood at a gate
+        # The loop reads again: the platform's time went on while it stood at a gate.
+        if isinstance(error, FeedAway | FeedUnfinished):
             return
         if isinstance(error, ENDINGS) and (activity.troubled or self.dying or self.losses or self.caused):
             return

@@ -61,7 +61,7 @@ def leaves(parser: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Ite
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             deeper = action.choices
-        elif action.required:
+        elif action.required and action.nargs != "*":
             value = next(iter(action.choices)) if action.choices else VALUES.get(action.type, "ada@example.org")
             wanted += [action.option_strings[0], value] if action.option_strings else [value]
     if not deeper:

@@ -156,7 +156,7 @@ async def test_what_a_silent_database_keeps_from_being_measured_is_reported_as_n
         async def unknown():
             return all(math.isnan(value) for value in gauges())
 
-        await eventually(unknown, 20)
+        await eventually(unknown, 45)
         assert await live(process) == (200, "live")  # the loops go round: to start anew would help nothing
         assert not task.done()
 
