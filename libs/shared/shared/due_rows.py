@@ -33,6 +33,8 @@ FIRST_PAUSE: Final = timedelta(minutes=1)
 LONGEST_PAUSE: Final = timedelta(hours=1)
 AWAY_AT_MOST: Final = 3
 """After so many rows one after the other that fail because an outside system is away, the rest of the round waits."""
+AWAY_AGAIN_AT_MOST: Final = 1
+"""The same of rows that failed before: each may hang until its limit, and what is newly due waits meanwhile."""
 
 
 async def for_each(
@@ -43,7 +45,8 @@ async def for_each(
     `handle` opens its own transactions and checks again that the row is still due: another replica may handle it at the
     same time. Rows that failed before come last, in the order in which their pauses ended. A row whose handling raises
     is set aside. So is one for which an outside system is away (Unavailable); after AWAY_AT_MOST of these one after the
-    other the round ends, and the rest stays due. Raises when the database is away.
+    other, or AWAY_AGAIN_AT_MOST that failed before, the round ends, and the rest stays due. Raises when the database is
+    away.
     """
     await _Round(work, job, due, batch).walk(handle)
 
@@ -106,7 +109,9 @@ class _Round(Generic[K]):
             for key in keys:
                 error = await self._try(handle, key, key)
                 away = away + 1 if _is_away(error) else 0
-                if away == AWAY_AT_MOST:
+                if self._failed_before and error is None:
+                    await forget(self._work, self._job, self._began, key)  # the round may not come to its end
+                if away >= (AWAY_AGAIN_AT_MOST if self._failed_before else AWAY_AT_MOST):
                     log.warning("the outside world is away; what is left waits", extra={"job": self._job})
                     return
         # All that is due was looked at.
@@ -125,6 +130,10 @@ class _Round(Generic[K]):
         # All that is due was looked at.
         await forget(self._work, self._job, self._began)
 
+    @property
+    def _failed_before(self) -> bool:
+        return len(self._passes) == 1
+
     async def _take(self) -> list[K]:
         """Return the next rows that were not handled in this round; none when all were."""
         async with self._work.database.transaction() as session:
@@ -137,7 +146,7 @@ class _Round(Generic[K]):
                 if fresh:
                     return fresh
                 if len(keys) < self._batch:
-                    if len(self._passes) == 1:
+                    if self._failed_before:
                         return []
                     del self._passes[0]
 
@@ -184,11 +193,12 @@ async def set_aside(work: Work, job: str, key: object, error: Exception, session
             )
 
 
-async def forget(work: Work, job: str, until: datetime) -> None:
-    """Delete the records of rows whose pause had ended by then and that were not set aside again: they were handled, or
-    are due no more."""
+async def forget(work: Work, job: str, until: datetime, key: object = None) -> None:
+    """Delete the records of rows, or of the one with this key, whose pause had ended by then and that were not set
+    aside again: they were handled, or are due no more."""
+    statement = delete(SetAside).where(SetAside.job == job, SetAside.due_at <= until)
     async with work.database.transaction() as session:
-        await session.execute(delete(SetAside).where(SetAside.job == job, SetAside.due_at <= until))
+        await session.execute(statement if key is None else statement.where(SetAside.row_key == str(key)))
 
 
 def _is_away(error: Exception | None) -> bool:

@@ -143,8 +143,37 @@ async def test_when_all_are_away_the_round_ends_and_one_that_is_away_holds_no_ot
     assert tried == ids[3:]  # the first three have their minute
     for _ in range(3):
         work.database.clock.advance(minutes=1)
-        await for_each_in_transaction(work, "send", DUE, refusing({ids[3]}, Away)[0])
-        assert await unsent(payments) == [ids[3]]  # who is away is asked every minute, not ever more seldom
+        handle, tried = refusing({ids[3]}, Away)
+        for _ in range(2):  # a row that hangs again ends its round; the others have the next one
+            await for_each_in_transaction(work, "send", DUE, handle)
+        assert await unsent(payments) == [ids[3]]
+        assert tried.count(ids[3]) == 1  # who is away is asked every minute, not ever more seldom
+
+
+async def test_rows_that_hung_before_delay_what_is_newly_due_by_one_of_them_a_round(payments, work):
+    ids = await write(payments, 10)
+    hanging = set(ids[:6])
+    handle, tried = refusing(hanging, Away)
+    for _ in range(3):
+        await for_each_in_transaction(work, "send", DUE, handle)
+    assert set(await unsent(payments)) == hanging
+    work.database.clock.advance(minutes=1)
+    asked: list[object] = []
+    for _ in range(6):
+        tried.clear()
+        await for_each_in_transaction(work, "send", DUE, handle)
+        assert len(tried) == 1
+        asked += tried
+    assert set(asked) == hanging  # each has its turn
+
+
+async def test_a_row_that_was_handled_is_forgotten_though_others_hang_in_every_round(payments, work):
+    ids = await write(payments, 3)
+    await for_each_in_transaction(work, "send", DUE, refusing(set(ids), Away)[0])
+    work.database.clock.advance(minutes=1)
+    await for_each_in_transaction(work, "send", DUE, refusing(set(ids[1:]), Away)[0])
+    assert await unsent(payments) == ids[1:]
+    assert await payments.all("select 1 from set_aside_rows where row_key = :key", key=str(ids[0])) == []
 
 
 async def test_a_row_that_stays_due_is_handled_once_a_round_and_hides_none_behind_it(payments, work):
