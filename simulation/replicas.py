@@ -17,7 +17,7 @@ from embedded.services import build
 from shared.driver import SideConnection
 from shared.emails import EmailSender
 from shared.jobs import Work, run_exclusively
-from shared.messaging.feed import Reconciler
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.relay import Relay
 from shared.process import Process, housekeeping
 from shared.storage import ObjectStorage

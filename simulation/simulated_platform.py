@@ -29,7 +29,8 @@ from embedded.services import NAMES, SECRETS, Deployment
 from gateway.adapters.hashing import Hashing
 from shared import failpoints
 from shared.driver import SideConnection
-from shared.messaging.feed import FeedAway, FeedUnfinished
+from shared.messaging.feed import FeedAway
+from shared.messaging.reconciliation import FeedUnfinished
 from shared.messaging.relay import TransportDown
 from shared.outages import DATABASE_ERRORS
 from simulation import instants

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from embedded import demo_award
 from embedded.services import NAMES, build
-from shared.messaging.feed import Reconciler
+from shared.messaging.reconciliation import Reconciler
 from shared.process import Process
 
 OF_DELIVERY = {"inbox", "inbox_retry", "feed_positions", "feed_epochs", "turns"}

@@ -28,7 +28,7 @@ from shared.emails import EmailSender, FolderMailer, Mailer, measure_emails
 from shared.events import registry
 from shared.health import health_router
 from shared.jobs import REMOVES, Jobs, Work, forget_old_records
-from shared.messaging import event_log, feed
+from shared.messaging import event_log, feed, reconciliation
 from shared.messaging.dead_letters import count_dead_letters
 from shared.messaging.history import History, lost
 from shared.messaging.inbox import Receiver
@@ -194,7 +194,7 @@ class Process:
         await self.database.set_clock()
         registry()  # it imports every event: now, and not while the first one waits
         history = History(self.database)
-        reconciler = feed.Reconciler(self.receiver, self.database, self.feeds(), history)
+        reconciler = reconciliation.Reconciler(self.receiver, self.database, self.feeds(), history)
         work = Work(self.database, self.resources(), history)
         self.relay = Relay(self.service.name, self.database, self.transport, notifier=self.notifier)
         server = Server(

@@ -1,7 +1,8 @@
 """Feeds read without HTTP."""
 
-from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.feed import read_page
 from shared.messaging.history import lacking
+from shared.messaging.reconciliation import Reconciler
 
 from .messaging_nodes import ServiceNode
 

@@ -184,6 +184,15 @@ async def has(node, effects):
     return await node.effects() >= effects
 
 
+async def all_had_their_effect(node, events):
+    async def so():
+        return await node.effects() >= len(events)
+
+    await eventually(so, 60)
+    assert [await node.effects(event) for event in events] == [1] * len(events)
+    assert await node.effects() == len(events)
+
+
 async def is_dead_lettered(node, reason):
     return reason in await node.dead_letters()
 

@@ -15,8 +15,9 @@ from shared.access import TokenVerifier
 from shared.events.payments import OrderExpired, PaymentConfirmed
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.feed import read_page
 from shared.messaging.outbox import write_announced
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.relay import TransportDown
 from shared.process import Process
 from shared.testing.services import AUDIENCE, ISSUER, Issuer

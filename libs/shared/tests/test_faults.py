@@ -1,4 +1,4 @@
-"""Delivery while brokers and databases die: really stopped, frozen and killed -9."""
+"""Delivery while brokers die: really stopped, frozen and killed -9."""
 
 import asyncio
 import contextlib
@@ -10,23 +10,19 @@ import pytest
 from pamqp.commands import Basic
 
 from embedded import ports
-from embedded.postgres import Postgres
 from shared import liveness, telemetry
-from shared.access import TokenVerifier
 from shared.events.payments import PaymentReversed
 from shared.ids import new_id
 from shared.messaging import rabbitmq
-from shared.messaging.feed import Reconciler, read_page
+from shared.messaging.feed import read_page
 from shared.messaging.rabbitmq import EXCHANGE, queue_arguments
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.relay import Relay, TransportDown
-from shared.migrate import migrate
-from shared.outages import is_database_down
 from shared.process import Process
-from shared.testing.services import AUDIENCE, ISSUER, Issuer
 
 from . import delivery
 from .delivery import refund_of, reversed_, wrapped
-from .messaging_nodes import JoinedNodes, ServiceNode, eventually, forget_topology
+from .messaging_nodes import JoinedNodes, all_had_their_effect, eventually, forget_topology
 from .processes import running, service_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.broker]
@@ -54,18 +50,6 @@ def reconcile(joined, *nodes):
     for node in nodes:
         feeds = {"payments": Local(joined.payments)}
         joined.go(Reconciler(node.receiver, node.database, feeds).run(every_seconds=0.5))
-
-
-async def all_had_their_effect(node, events):
-    async def so():
-        return await node.effects() >= len(events)
-
-    await eventually(so, 60)
-    assert [await node.effects(event) for event in events] == [1] * len(events)
-    assert await node.effects() == len(events)
-
-
-# --- the broker ---------------------------------------------------------------------------------------------
 
 
 async def test_a_broker_that_was_stopped(joined, broker):
@@ -407,83 +391,3 @@ async def test_properties_that_the_library_cannot_read_close_no_queue(joined, br
     await all_had_their_effect(joined.enrolment, [*events, behind])
     assert await joined.enrolment.all("select reason, body from parked_messages") == [("malformed", b"nothing of ours")]
     assert telemetry.message_properties_unreadable._value.get() == counted + 2 * len(ODD_PROPERTIES)
-
-
-# --- the database of a consumer -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bus", ["inprocess", "rabbitmq"])
-async def test_a_consumers_database_that_was_killed(bus, nodes, broker, tmp_path):
-    server = Postgres(tmp_path / "postgres")
-    async with server:
-        url = await server.create_role_and_database("enrolment")
-        await migrate(url, delivery.VERSIONS)
-        consumer = ServiceNode("enrolment", url)
-        if bus == "rabbitmq":
-            await forget_topology(broker.url)
-        joined = JoinedNodes({**nodes, "enrolment": consumer}, broker.url if bus == "rabbitmq" else None)
-        try:
-            await joined.consume()
-            joined.relay()
-            joined.retry(consumer)
-            events = [refund_of() for _ in range(60)]
-            await joined.payments.announce(*events[:20])
-            await all_had_their_effect(consumer, events[:20])
-            await joined.payments.announce(*events[20:40])
-            await server.kill()
-            await joined.payments.announce(*events[40:])
-            await asyncio.sleep(1)
-            await server.start()
-            await all_had_their_effect(consumer, events)
-            await joined.all_sent()
-        finally:
-            await joined.close()
-            await consumer.database.dispose()
-
-
-async def test_a_service_whose_database_was_restarted_answers_the_first_request(broker, tmp_path):
-    """Connections of before lie dead in the pool; nobody is to meet one."""
-    async with Postgres(tmp_path / "postgres") as server:
-        url = await server.create_role_and_database("payments")
-        await migrate(url, delivery.VERSIONS)
-        issuer = Issuer()
-        process = Process(
-            service_of(
-                "payments",
-                url,
-                port=ports.suggest(1),
-                verifier=TokenVerifier(ISSUER, AUDIENCE, issuer.keys),
-                amqp_url=broker.url,
-                mail_folder=str(tmp_path / "mail"),
-            )
-        )
-        base = f"http://127.0.0.1:{process.service.settings.port}"
-        headers = {"Authorization": f"Bearer {issuer.token('finance')}"}
-        async with running(process), httpx.AsyncClient(base_url=base, headers=headers) as client:
-            assert (await client.get("/v1/refunds")).status_code == 200
-            await server.kill()
-            away = await client.get("/v1/refunds")
-            assert (away.status_code, away.json()["code"]) == (503, "temporarily_unavailable")
-            assert away.headers["retry-after"]
-            assert (await client.get("/health/ready")).status_code == 503
-            assert (await client.get("/health/live")).status_code == 200
-            await server.start()
-            answers = await asyncio.gather(*(client.get("/v1/refunds") for _ in range(5)))
-            assert [answer.status_code for answer in answers] == [200] * 5
-            assert (await client.get("/health/ready")).status_code == 200
-
-
-async def test_a_server_that_says_goodbye_is_known_to_be_away(nodes):
-    database, met = nodes["enrolment"].database, []
-    for _ in range(15):
-        assert await database.finds("select 1")
-        async with database.driver() as driver:  # of the other pool
-            await driver.fetch(
-                "select pg_terminate_backend(pid) from pg_stat_activity"
-                " where datname = current_database() and pid <> pg_backend_pid()"
-            )
-        for _ in range(3):  # at whatever point of its farewell the connection is
-            met += await asyncio.gather(database.finds("select 1"), return_exceptions=True)
-    errors = [one for one in met if isinstance(one, BaseException)]
-    assert errors
-    assert [error for error in errors if not is_database_down(error)] == []

@@ -10,8 +10,9 @@ import pytest
 from shared import telemetry
 from shared.messaging import publish
 from shared.messaging.epochs import START, HalfRestored, begin_epoch, keep_epoch
-from shared.messaging.feed import FeedPage, Reconciler, read_page
+from shared.messaging.feed import FeedPage, read_page
 from shared.messaging.outbox import write_announced
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.relay import Relay
 
 from . import clusters

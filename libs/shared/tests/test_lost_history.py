@@ -12,11 +12,12 @@ from shared import jobs as jobs_module
 from shared import restored
 from shared.ids import new_id
 from shared.jobs import Effect, Jobs, Work
-from shared.messaging import feed, history, missing
+from shared.messaging import history, missing, reconciliation
 from shared.messaging.epochs import START, keep_epoch
-from shared.messaging.feed import FeedPage, ForeignFeed, Reconciler, give_page
+from shared.messaging.feed import FeedPage, give_page
 from shared.messaging.history import History, NotThisDatabase
 from shared.messaging.missing import read_anew
+from shared.messaging.reconciliation import ForeignFeed, Reconciler
 
 from . import clusters
 from .delivery import refund_of
@@ -89,7 +90,7 @@ async def test_a_dump_put_back_under_a_process_that_runs_stops_its_endings_until
     server, original, enrolment, tmp_path, monkeypatch, announced
 ):
     """In the same server, whose counters go on: nothing but the tables tells it from a database that was never away."""
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     monkeypatch.setattr(jobs_module, "UNSETTLED_SECONDS", 0.05)
     _, consumer = reading(enrolment, original)
     own = Reconciler(original.receiver, original.database, {"enrolment": Feed(enrolment, "payments")})
@@ -151,7 +152,7 @@ async def test_a_database_is_whole_once_all_were_asked_in_its_present_epoch(
     server, original, enrolment, tmp_path, monkeypatch
 ):
     """Which is looked at every few seconds, however long the next round of reading is away."""
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     _, consumer = reading(enrolment, original)
     asked = {"enrolment": Feed(enrolment, "payments"), "credentials": Away()}
     task = asyncio.create_task(Reconciler(original.receiver, original.database, asked).run(every_seconds=60))
@@ -259,7 +260,7 @@ async def test_of_two_names_by_which_a_database_is_known_either_may_be_kept(paym
 async def test_a_foreign_feed_is_logged_and_nothing_ends_by_it(
     server, original, enrolment, tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     behind, consumer = reading(enrolment, original)
     await consumer.catch_up("payments")
     async with clusters.cluster(tmp_path / "other") as other:
@@ -345,7 +346,7 @@ async def test_what_only_the_broker_brought_to_others_is_known_to_be_lost_and_is
     server, original, enrolment, tmp_path, monkeypatch
 ):
     """A failover loses seconds, and a feed is read each minute."""
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     _, consumer = reading(enrolment, original)
     asked = {"enrolment": Feed(enrolment, "payments")}
     task = asyncio.create_task(Reconciler(original.receiver, original.database, asked).run(every_seconds=60))

@@ -15,7 +15,8 @@ from shared.directory import DirectoryUnreachable, HttpDirectory, PersonEntry, U
 from shared.events.payments import RefundRequested
 from shared.issuer_keys import IssuerKeys
 from shared.messaging.epochs import START
-from shared.messaging.feed import FeedAway, FeedPage, HttpFeed, Reconciler
+from shared.messaging.feed import FeedAway, FeedPage, HttpFeed
+from shared.messaging.reconciliation import Reconciler
 from shared.peers import PeerAway, ask
 from shared.process import Process
 

@@ -13,11 +13,12 @@ from enrolment.tables import Enrolment, OrderLine
 from shared.events.payments import PaymentConfirmed
 from shared.ids import new_id
 from shared.jobs import Work
-from shared.messaging import feed, history
-from shared.messaging.feed import FeedPage, Reconciler
+from shared.messaging import history, reconciliation
+from shared.messaging.feed import FeedPage
 from shared.messaging.history import Reader
 from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.tables import Installation
 
 
@@ -41,7 +42,7 @@ class Log:
 @pytest.fixture
 def start(live, monkeypatch):
     """Run the jobs and the reconciliation as a process does from its start, for some rounds."""
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     database = live.process.database
     for name, (_, *rest) in list(jobs.jobs._jobs.items()):
         monkeypatch.setitem(jobs.jobs._jobs, name, (0.05, *rest))

@@ -12,11 +12,12 @@ from payments.commands.receipts import BadReceiptNumber, ReceiptBeforeOurs, Rece
 from payments.jobs import compare_with_provider
 from payments.tables import Comparison
 from shared import restored
-from shared.messaging import feed, history
+from shared.messaging import history, reconciliation
 from shared.messaging.epochs import START
-from shared.messaging.feed import FeedPage, Reconciler
+from shared.messaging.feed import FeedPage
 from shared.messaging.history import Reader
 from shared.messaging.inbox import Receiver
+from shared.messaging.reconciliation import Reconciler
 from shared.messaging.tables import FeedEpoch, Installation
 
 
@@ -134,7 +135,7 @@ async def test_a_number_that_a_payer_holds_is_not_given_again_where_only_the_bro
     feeds = {"enrolment": enrolment}
     lines, is_lost = await restored.show(database, feeds, RECEIPTS)
     assert is_lost, lines
-    monkeypatch.setattr(feed, "UNREAD_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "UNREAD_SECONDS", 0.05)
     task = asyncio.create_task(Reconciler(Receiver(driver.service.service.inbox, database), database, feeds).run())
     try:
         await driver.run(compare_with_provider)
