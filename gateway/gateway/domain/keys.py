@@ -18,7 +18,9 @@ class KeyInUse(Conflict):
 
 
 class SigningKeyUnreadable(Unavailable):
-    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the keys be rotated."""
+    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the key be replaced."""
+
+    remedy = "Try again later; whoever runs the platform is told."
 
 
 @dataclass(frozen=True, slots=True)

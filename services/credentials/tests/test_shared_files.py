@@ -7,9 +7,11 @@ import pytest
 from jsonschema.validators import validator_for
 from sqlalchemy import select
 
+from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.commands import awards
 from credentials.tables.documents import Document
 from shared.ids import new_id
+from shared.secret_box import SecretBox
 
 from .announcements import hold_credit, introduce, let_time_work, named
 from .badges import schema
@@ -161,3 +163,22 @@ async def test_what_is_not_on_the_transcript_is_no_learner_record(service, sessi
     await session.flush()
     answer = await get(service, f"{at}.clr")
     assert (answer.status_code, answer.json()["code"]) == (409, "nothing_signed")
+
+
+async def test_where_the_wrapping_key_is_lost_whoever_waits_for_a_signature_is_told_so(
+    service, session, clock, learner, monkeypatch
+) -> None:
+    """Every door that signs while somebody waits."""
+    at = await consented(service, learner, **EVERYTHING)
+    number = await session.scalar(
+        select(Document.number).where(Document.learner_id == learner, Document.kind == "transcript")
+    )
+    ours = service.service.resources[CredentialIssuer]
+    monkeypatch.setattr(ours, "_secret_box", SecretBox(bytes(32)))
+    monkeypatch.setattr(ours, "_signers", {})
+    async with service.client("learner", id=learner) as client:
+        own = await client.get(f"/v1/documents/{number}.clr")
+    for answer in (own, await get(service, f"{at}.clr"), await fetch(service, at.rpartition("/")[2])):
+        assert (answer.status_code, answer.json()["code"]) == (503, "signing_key_unreadable")
+        assert answer.headers["Retry-After"] == "60"
+        assert "MC_WRAPPING_KEY" not in answer.json()["detail"]

@@ -24,6 +24,7 @@ from credentials.domain.documents import (
     NothingSigned,
     RecordChanging,
 )
+from credentials.domain.keys import SigningKeyUnreadable
 from credentials.queries.documents import EditionOnFile, document_by_number, documents_of
 from credentials.tables.people import Person
 from shared.access import Caller
@@ -211,7 +212,9 @@ async def read_document_pdf(
     operation_id="read_learner_record",
     response_class=Response,
     responses={200: _RECORD}
-    | error_responses(DocumentRevoked, DocumentErased, EarlierName, NothingSigned, RecordChanging),
+    | error_responses(
+        DocumentRevoked, DocumentErased, EarlierName, NothingSigned, RecordChanging, SigningKeyUnreadable
+    ),
 )
 async def read_learner_record(
     number: Number, request: Request, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing

@@ -55,6 +55,15 @@ async def _signer(session: AsyncSession, credential_issuer: CredentialIssuer, su
     return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
 
 
+def signer_now(credential_issuer: CredentialIssuer, key: SigningKey) -> Signer:
+    """Return the signer of a document that somebody waits for. Raises SigningKeyUnreadable."""
+    try:
+        return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+    except SecretBoxError as error:  # `watch_signing_keys` says it to operators
+        message = "nothing is signed at the moment: the signing key cannot be read"
+        raise keys.SigningKeyUnreadable(message, headers={"Retry-After": "60"}) from error
+
+
 async def unreadable_keys(session: AsyncSession, credential_issuer: CredentialIssuer) -> list[str]:
     """Return the names of the active and next keys that the wrapping key does not open."""
     closed: list[str] = []

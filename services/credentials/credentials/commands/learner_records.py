@@ -63,7 +63,7 @@ async def transcript_record(
     """Return the signed record of a transcript's newest edition, for its holder; `find` gives the edition.
 
     It is stored, and signed anew where a badge inside was signed anew since, or its own key was compromised. Raises
-    NothingSigned, RecordChanging and what `find` raises.
+    NothingSigned, RecordChanging, SigningKeyUnreadable and what `find` raises.
     """
 
     async def draft(session: AsyncSession) -> Draft:
@@ -107,8 +107,8 @@ async def sign_record(
 ) -> Document:
     """Draft a record, sign it and keep it; start again where the transcript changed meanwhile.
 
-    `kept` returns a record that was signed before, if it can be used. Raises NothingSigned, RecordChanging and what
-    `draft` and `keep` raise.
+    `kept` returns a record that was signed before, if it can be used. Raises NothingSigned, RecordChanging,
+    SigningKeyUnreadable and what `draft` and `keep` raise.
     """
     for _ in range(_TRIES):
         async with transactions() as session:
@@ -120,7 +120,7 @@ async def sign_record(
             return record
         if key is None:
             raise NothingSigned("none of the badges is signed yet; try again shortly")
-        signer = credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+        signer = keys.signer_now(credential_issuer, key)
         record, made = await asyncio.to_thread(_sign, drafted, credential_issuer, signer, now)
         async with transactions() as session:
             if await _stands(session, drafted):

@@ -7,7 +7,7 @@ lives; a compromised one is struck out at once, and everything it signed is sign
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 
 
 class KeyState(StrEnum):
@@ -40,6 +40,12 @@ class PublishedTooRecently(Conflict):
     """Whoever holds yesterday's copy of the issuer's document would refuse what this key signs."""
 
     remedy = "Wait as long as `detail` says, then activate the key."
+
+
+class SigningKeyUnreadable(Unavailable):
+    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the key be replaced."""
+
+    remedy = "Try again later; whoever runs the platform is told."
 
 
 def check_activation(state: str, published_at: datetime, now: datetime) -> None:

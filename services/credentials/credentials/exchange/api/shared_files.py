@@ -13,6 +13,7 @@ from credentials.api.documents import Printing, view_model_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.domain.documents import NothingSigned, RecordChanging
+from credentials.domain.keys import SigningKeyUnreadable
 from credentials.exchange.api.sharing import partner_of
 from credentials.exchange.commands import shared_files
 from credentials.exchange.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
@@ -36,7 +37,8 @@ _HEADERS = {"Cache-Control": "no-store"}
     "/v1/shared-records/{share_id}.clr",
     operation_id="fetch_shared_learner_record",
     response_class=Response,
-    responses={200: _RECORD} | error_responses(ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging),
+    responses={200: _RECORD}
+    | error_responses(ShareWithdrawn, ShareExpired, NothingSigned, RecordChanging, SigningKeyUnreadable),
 )
 async def fetch_shared_learner_record(
     share_id: UUID, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing

@@ -10,6 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.records import sign_record
+from credentials.domain.keys import SigningKeyUnreadable
 from credentials.domain.people import HolderAnonymised
 from credentials.exchange.api.shared_views import SharedRecordView
 from credentials.exchange.commands import sharing, transfers
@@ -275,7 +276,7 @@ async def list_shared_records(session: ReadSession, caller: CallerOf, paging: Pa
     operation_id="fetch_shared_record",
     status_code=200,
     response_model=SharedRecordView,
-    responses=error_responses(ShareWithdrawn, ShareExpired, NoKeyYet),
+    responses=error_responses(ShareWithdrawn, ShareExpired, NoKeyYet, SigningKeyUnreadable),
 )
 async def fetch_shared_record(
     share_id: UUID, database: DatabaseOf, caller: CallerOf, credential_issuer: Issuing

@@ -133,11 +133,14 @@ async def consented_share(session: AsyncSession, client_id: str, share_id: UUID)
 
 
 async def record_signer(session: AsyncSession, credential_issuer: CredentialIssuer) -> Signer:
-    """Return the signer of shared records, with the key that also signs badges. Raises NoKeyYet."""
+    """Return the signer of shared records, with the key that also signs badges.
+
+    Raises NoKeyYet, SigningKeyUnreadable.
+    """
     key = await active_key(session, credential_issuer.issuer.did)
     if key is None:
         raise sharing.NoKeyYet("the issuer has no signing key yet; ask again shortly")
-    return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
+    return keys.signer_now(credential_issuer, key)
 
 
 async def log_signature(session: AsyncSession, share_id: UUID, jws: str, signer: Signer) -> None:
