@@ -20,7 +20,7 @@ GIVEN: Final = {
 """Named by a person, and rightly far ahead."""
 
 BY_ONE_CLOCK: Final = {
-    "catalogue": set[str](),
+    "catalogue": {"created_at"},
     "enrolment": {"received_at", "changed_at", "counted_since", "asked_at"},
     "assessment": {"effective_from", "ends_by"},
     "credentials": {
@@ -40,7 +40,7 @@ AMONG_THEMSELVES: Final = {
     "enrolment": {"confirmed_at", "created_at", "valid_from"},
     "assessment": {"requested_at", "marked_at", "decided_at", "released_at"},
     "credentials": {"revoked_at", "reinstated_at", "released_at", "reversed_at", "settled_at"},
-    "payments": {"requested_at", "status_at"},
+    "payments": {"requested_at", "status_at", "published_at"},
 }
 """Compared with other facts, never with the time."""
 

@@ -12,8 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from catalogue import domain
 from catalogue.jobs import renew_listings
 from catalogue.tables import CourseVersion, Price, Unit
+from shared.events.catalogue import CoursePublished, MaterialsPublished
 from shared.ids import new_id
 from shared.jobs import Work
+from shared.messaging.tables import Installation
 from shared.testing.services import published
 
 from .writing import course, draft, publish
@@ -50,6 +52,26 @@ async def test_the_first_publication_announces_course_materials_and_every_price(
     assert (price.amount_minor, later.amount_minor) == (49500, 59500)
     assert UUID(price.set_by) == UUID(later.set_by)  # by whom: they buy nothing at it
     assert (await anyone.get("/v1/courses/causal-inference")).status_code == 200
+
+
+async def test_a_draft_that_may_have_been_published_in_lost_history_is_published_under_an_id_of_its_own(
+    session, editor, clock
+) -> None:
+    """Others keep what they were told of a version's id, for good."""
+    first, second = await draft(editor), await draft(editor, "regression")
+    clock.advance(hours=1)
+    await session.execute(update(Installation).values(history_accepted_at=clock()))
+    clock.advance(hours=1)
+    third = await draft(editor, "forecasting")
+    shown = [(await editor.post(f"/v1/courses/{one['course_id']}/publication")).json() for one in (first, third)]
+    await session.execute(update(Installation).values(history_accepted_at=None, history_lost_at=clock()))
+    shown.append((await editor.post(f"/v1/courses/{second['course_id']}/publication")).json())
+    before = [one["course_version_id"] for one in (first, third, second)]
+    assert [one["course_version_id"] == was for one, was in zip(shown, before, strict=True)] == [False, True, False]
+    assert [[unit["text"] for unit in one["units"]] for one in shown] == [[first["units"][0]["text"]]] * 3
+    announced = [event for event in await published(session) if isinstance(event, CoursePublished | MaterialsPublished)]
+    assert [str(one.course_version_id) for one in announced[::2]] == [one["course_version_id"] for one in shown]
+    assert [str(one.units[0].unit_id) for one in announced[1::2]] == [one["units"][0]["unit_id"] for one in shown]
 
 
 async def test_a_change_is_a_new_version_and_the_old_one_stays(session, editor, anyone) -> None:

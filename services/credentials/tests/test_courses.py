@@ -3,7 +3,10 @@
 import itertools
 from datetime import timedelta
 
+from sqlalchemy import update
+
 from credentials.queries import courses
+from credentials.tables.courses import OfferedCourse
 from shared.events.catalogue import CourseUpdated, CourseWithdrawn
 from shared.events.enrolment import EnrolmentCancelled
 from shared.ids import new_id
@@ -42,6 +45,24 @@ async def test_the_newest_version_is_the_one_on_sale(service, session, clock) ->
     await consume(session, newer, course("DS01", DS), priced("DS01"))
     (found,) = await courses.on_sale(session, clock())
     assert found.title == "Newer"
+
+
+async def test_what_a_catalogue_publishes_after_it_lost_history_is_on_sale_and_not_what_was_lost(
+    service, session, clock
+) -> None:
+    """Versions 2 and 3 were lost; then another version 2 was published."""
+
+    def version(number: int, title: str, days: int) -> CourseUpdated:
+        published = {"version": number, "title": title, "published_at": BEFORE + timedelta(days=days)}
+        return CourseUpdated(**(dict(course("DS01", DS)) | published | {"course_version_id": new_id()}))
+
+    events = [version(2, "Lost", 1), version(3, "Lost, too", 2), version(2, "Anew", 3)]
+    await consume(session, priced("DS01"))
+    for number, order in enumerate(itertools.permutations(events)):
+        await consume(session, *order)
+        (found,) = await courses.on_sale(session, clock())
+        assert found.title == "Anew", number
+        await session.execute(update(OfferedCourse).values(version=1, published_at=BEFORE, title="First"))
 
 
 async def test_subjects_are_called_by_their_present_names(service, session, clock) -> None:

@@ -25,7 +25,7 @@ from shared.ids import new_id
 from shared.jobs import Work
 from shared.testing.services import published
 
-from .announcements import consume, hold_credit, named, registered, revoked
+from .announcements import BEFORE, consume, hold_credit, named, registered, revoked
 from .degrees import DECIDES, PROGRAMME, act, credit_states, decision, ids, programme, request
 from .deliveries import register, send
 from .shares import P, Q, know
@@ -290,6 +290,10 @@ async def test_the_latest_map_stands_whatever_arrives_last(service, session, clo
     await consume(session, programme(version=3, ceiling=90), programme(version=2, ceiling=75))
     held = await session.get(Programme, PROGRAMME)
     assert (held.version, held.ceiling_credits) == (3, 90)
+    lost_and_drawn_anew = programme(version=2, ceiling=45, published_at=BEFORE + timedelta(days=1))
+    await consume(session, lost_and_drawn_anew, programme(version=4, ceiling=30))
+    await session.refresh(held)
+    assert (held.version, held.ceiling_credits) == (2, 45)
 
 
 async def test_requests_to_nowhere_or_of_nothing_are_refused(service, session, clock, learner) -> None:

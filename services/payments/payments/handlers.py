@@ -1,6 +1,6 @@
 """Handlers of other services' events. Our copies are right whatever the order of arrival."""
 
-from sqlalchemy import func
+from sqlalchemy import and_, func, or_, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import expression
@@ -36,19 +36,27 @@ inbox = Inbox("payments")
 
 @inbox.on(CoursePublished, CourseUpdated)
 async def offer_course(session: AsyncSession, published: CoursePublished) -> None:
-    """Store a course as on sale in its newest version, whichever version's event arrives last."""
+    """Store a course as on sale in the version published last, whichever version's event arrives last.
+
+    A catalogue that has lost history gives a version's number, too, a second time.
+    """
     values = {
         "course_version_id": published.course_version_id,
         "version": published.version,
         "code": published.code,
         "title": published.title,
+        "published_at": published.published_at,
     }
+    offered = OfferedCourse
     statement = insert(OfferedCourse).values(course_id=published.course_id, **values)
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=["course_id"],
             set_=values,
-            where=func.coalesce(OfferedCourse.version, 0) < published.version,
+            where=or_(
+                tuple_(offered.published_at, offered.version) < tuple_(published.published_at, published.version),
+                and_(offered.published_at.is_(None), func.coalesce(offered.version, 0) <= published.version),
+            ),
         )
     )
 

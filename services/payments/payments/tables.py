@@ -44,6 +44,8 @@ class OfferedCourse(Base):
     version: Mapped[int | None]
     code: Mapped[str | None]
     title: Mapped[str | None]
+    published_at: Mapped[datetime | None]
+    """None where the release that stored this version did not keep it."""
     withdrawn_at: Mapped[datetime | None]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from payments.handlers import AnotherActivation, inbox
 from payments.tables import OfferedCourse, OrderLine
@@ -22,7 +22,7 @@ from shared.testing.services import published
 from .enrolments import AT, activated
 
 
-def course(course_id: UUID, version: int) -> CoursePublished:
+def course(course_id: UUID, version: int, published_at: datetime = AT) -> CoursePublished:
     kind = CoursePublished if version == 1 else CourseUpdated
     return kind(
         course_id=course_id,
@@ -41,7 +41,7 @@ def course(course_id: UUID, version: int) -> CoursePublished:
         module_family="DS01",
         weeks=10,
         criteria="",
-        published_at=AT,
+        published_at=published_at,
     )
 
 
@@ -64,6 +64,29 @@ async def test_a_course_in_any_order_of_its_events_is_the_same(driver, order):
     assert (offered.version, offered.title, offered.withdrawn_at) == (2, "Inference 2", AT)
     async with driver.learner() as client:
         assert (await client.put(f"/v1/basket/items/{course_id}")).json()["code"] == "course_not_on_sale"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_what_a_catalogue_publishes_after_it_lost_history_is_sold_and_not_what_was_lost(driver, order):
+    """Versions 2 and 3 were lost; then another version 2 was published."""
+    course_id = new_id()
+    anew = course(course_id, 2, AT + timedelta(days=3))
+    lost = [course(course_id, version, AT + timedelta(days=version - 1)) for version in (2, 3)]
+    events = [course(course_id, 1), *lost, anew]
+    for _ in range(2):
+        await driver.consume(*(events[n] for n in order))
+    offered = await driver.session.get(OfferedCourse, course_id, populate_existing=True)
+    assert (offered.course_version_id, offered.version) == (anew.course_version_id, 2)
+
+
+async def test_a_version_stored_by_a_release_that_kept_no_date_gives_way_to_the_same_number(driver):
+    course_id = new_id()
+    await driver.consume(course(course_id, 2))
+    await driver.session.execute(update(OfferedCourse).values(published_at=None))
+    anew = course(course_id, 2, AT + timedelta(days=1))
+    await driver.consume(course(course_id, 1), anew)
+    offered = await driver.session.get(OfferedCourse, course_id, populate_existing=True)
+    assert offered.course_version_id == anew.course_version_id
 
 
 async def test_the_price_is_the_one_that_began_last(driver):

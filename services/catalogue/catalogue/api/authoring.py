@@ -195,6 +195,7 @@ async def read_version(
         domain.NoOutcomes,
         domain.NoUnits,
         domain.NoPriceInForce,
+        domain.NotOfferedAtThatSize,
     ),
 )
 async def publish_course(course_id: UUID, session: Session, caller: CallerOf) -> VersionView:

@@ -18,6 +18,7 @@ from catalogue.tables import Course, CourseVersion, Institution, Price, Subject,
 from shared.database import fetch, now
 from shared.events.catalogue import CourseWithdrawn
 from shared.ids import new_id
+from shared.messaging.history import restored_at
 from shared.messaging.outbox import publish
 
 
@@ -101,12 +102,14 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
     :raises CourseIsWithdrawn: 409
     :raises NoDraft: 409
     :raises Conflict: 409, as `domain.check_ready` raises
+    :raises NotOfferedAtThatSize: 422, history was lost since the draft was begun, and the regulations changed
     """
     course = await fetch(session, Course, course_id, lock=True)
     _refuse_withdrawn(course)
     draft = await draft_of(session, course_id)
     if draft is None:
         raise domain.NoDraft("there is no draft to publish")
+    draft = await _never_announced(session, draft)
     if (
         draft.subject_id is not None
     ):  # locked against a renaming until this is committed; the renaming then sees this course
@@ -203,6 +206,21 @@ async def _new_draft(session: AsyncSession, course_id: UUID, version: int, writt
     _add_units(session, draft.course_version_id, written.units)
     await session.flush()
     return draft
+
+
+async def _never_announced(session: AsyncSession, draft: CourseVersion) -> CourseVersion:
+    """Return the draft, or, where history was lost since it was begun, a copy with an id of its own in its place.
+
+    It may have been published in what is lost, and others keep what they were told then of its id for good.
+    """
+    lost = await restored_at(session)
+    if lost is None or lost < draft.created_at:
+        return draft
+    written = await text_of(session, draft)
+    await session.execute(delete(Unit).where(Unit.course_version_id == draft.course_version_id))
+    await session.delete(draft)
+    await session.flush()
+    return await _new_draft(session, draft.course_id, draft.version, written)
 
 
 async def _write(session: AsyncSession, draft: CourseVersion, written: domain.CourseText) -> None:

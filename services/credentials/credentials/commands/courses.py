@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import case, func
+from sqlalchemy import and_, case, func, or_, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,12 +13,16 @@ from shared.events.catalogue import CoursePublished
 
 
 async def offer_course(session: AsyncSession, published: CoursePublished) -> None:
-    """Store a course version as the one on sale, unless a newer one is."""
+    """Store a course version as the one on sale, unless one is that was published later.
+
+    A catalogue that has lost history gives a version's number, too, a second time.
+    """
     values = {
         "course_version_id": published.course_version_id,
         "version": published.version,
         "code": published.code,
         "title": published.title,
+        "published_at": published.published_at,
         "institution_name": published.institution_name,
         "subject_id": published.subject_id,
         "subject_name": published.subject_name,
@@ -27,12 +31,16 @@ async def offer_course(session: AsyncSession, published: CoursePublished) -> Non
         "family": published.module_family,
         "weeks": published.weeks,
     }
+    offered = OfferedCourse
     statement = insert(OfferedCourse).values(course_id=published.course_id, **values)
     await session.execute(
         statement.on_conflict_do_update(
             index_elements=[OfferedCourse.course_id],
             set_=values,
-            where=func.coalesce(OfferedCourse.version, 0) < published.version,
+            where=or_(
+                tuple_(offered.published_at, offered.version) < tuple_(published.published_at, published.version),
+                and_(offered.published_at.is_(None), func.coalesce(offered.version, 0) <= published.version),
+            ),
         )
     )
 

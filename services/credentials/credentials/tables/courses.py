@@ -27,6 +27,8 @@ class OfferedCourse(Base):
     version: Mapped[int | None]
     code: Mapped[str | None]
     title: Mapped[str | None]
+    published_at: Mapped[datetime | None]
+    """None where the release that stored this version did not keep it."""
     institution_name: Mapped[str | None]
     subject_id: Mapped[UUID | None]
     subject_name: Mapped[str | None]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import update
+from sqlalchemy import tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,7 +48,10 @@ from shared.messaging import publish
 
 
 async def record_programme(session: AsyncSession, published: ProgrammePublished) -> None:
-    """Store a version of a programme, unless a higher one is stored."""
+    """Store a version of a programme, unless one is stored that was published later.
+
+    A catalogue that has lost history gives a version's number, too, a second time.
+    """
     values = {
         "version": published.version,
         "client_id": published.client_id,
@@ -64,7 +67,8 @@ async def record_programme(session: AsyncSession, published: ProgrammePublished)
         statement.on_conflict_do_update(
             index_elements=[Programme.programme_id],
             set_=values,
-            where=Programme.version < statement.excluded.version,
+            where=tuple_(Programme.published_at, Programme.version)
+            < tuple_(statement.excluded.published_at, statement.excluded.version),
         )
     )
 
