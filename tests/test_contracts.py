@@ -167,6 +167,14 @@ def test_the_names_of_schemas_are_their_own():
     assert not {name: schema.get("title") for name, schema in schemas.items() if schema.get("title") != name}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_schema_says_what_it_is_in_more_words_than_its_name(name):
+    for title, schema in openapi_of(name)["components"]["schemas"].items():
+        said = set(re.findall(r"[a-z]+", schema.get("description", "").lower()))
+        named = {word.lower() for word in re.findall(r"[A-Z][a-z]+", title)}
+        assert len(said - named - {"a", "an", "of", "the"}) > 1, f"{title} needs a docstring"
+
+
 def test_every_body_has_a_schema_and_every_object_in_one_a_name():
     """A generated client parses what has a schema, and calls a type by its name: two unnamed ones would be one type."""
     document = merged_openapi()

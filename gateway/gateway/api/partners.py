@@ -71,7 +71,7 @@ class IssuedSecretView(View):
 
 
 class PartnerTokenView(View):
-    """RFC 6749 §5.1."""
+    """An access token for a partner's own client, as RFC 6749 §5.1 defines the answer."""
 
     access_token: str
     token_type: str = Field(default="Bearer", examples=["Bearer"])
@@ -99,6 +99,7 @@ _FORM = {
                 "schema": {
                     "type": "object",
                     "title": "PartnerTokenRequest",
+                    "description": "A request for an access token by a partner's own client (RFC 6749 §4.4).",
                     "required": ["grant_type"],
                     "properties": {
                         "grant_type": {"type": "string", "const": "client_credentials"},

@@ -60,8 +60,28 @@ class OutsideToken(RequestModel):
     id_token: str = Field(max_length=8192, description="An OpenID Connect ID token of the trusted issuer")
 
 
+class TokenKeySet(View):
+    """A JSON Web Key Set (RFC 7517) with the public keys of access tokens."""
+
+    keys: list[dict[str, str]] = Field(
+        description="JSON Web Keys, chosen by `kid`",
+        examples=[
+            [
+                {
+                    "kty": "OKP",
+                    "crv": "Ed25519",
+                    "x": "Yh7kLl3sZDpNcunVuPMV3TjnDuLNoJRvYZS7hVxv94Q",
+                    "kid": "2026-11-5d21aa07",
+                    "use": "sig",
+                    "alg": "EdDSA",
+                }
+            ]
+        ],
+    )
+
+
 class TokensView(View):
-    """The tokens of a sign-in."""
+    """What a sign-in gives: an access token for minutes, and a refresh token for the next one."""
 
     access_token: str = Field(description="Send it as `Authorization: Bearer …`")
     token_type: str = Field(default="Bearer", examples=["Bearer"])
@@ -172,7 +192,7 @@ async def sign_out(presented: Refreshing, session: Session) -> None:
     "/.well-known/jwks.json",
     operation_id="read_signing_keys",
     tags=["keys"],
-    response_model=dict[str, object],
+    response_model=TokenKeySet,
     response_class=KeySetResponse,
 )
 async def read_signing_keys(request: Request, session: ReadSession) -> Response:

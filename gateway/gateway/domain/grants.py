@@ -23,6 +23,16 @@ Words = Mapping[UUID, Collection[UUID]]
 
 
 class GrantState(StrEnum):
+    """Where a proposal of roles stands.
+
+    - `waiting`: another operator may confirm it.
+    - `confirmed`: the account has the roles.
+    - `refused`: an operator said no to it.
+    - `replaced`: other roles were proposed or given since.
+    - `void`: its proposer is no operator any more, or the account was closed.
+    - `expired`: nobody confirmed it in time.
+    """
+
     WAITING = "waiting"
     CONFIRMED = "confirmed"
     REFUSED = "refused"

@@ -8,6 +8,8 @@ from shared.errors import Conflict, Unavailable
 
 
 class KeyState(StrEnum):
+    """Where a signing key of access tokens stands: published and not signing yet, signing, or signing no more."""
+
     NEXT = "next"
     ACTIVE = "active"
     RETIRED = "retired"

@@ -15,13 +15,30 @@ NAMED_BY_KEY = ("did:key:", "did:jwk:")
 
 
 class CheckOutcome(StrEnum):
+    """How a check of a credential ended.
+
+    `not_checked`: an earlier answer leaves nothing to ask, or the issuer could not be asked.
+    """
+
     PASSED = "passed"
     FAILED = "failed"
     NOT_CHECKED = "not_checked"
-    """An earlier answer leaves nothing to ask, or the issuer could not be asked."""
 
 
 class Question(StrEnum):
+    """What a credential is checked for.
+
+    - `schema`: is it shaped as Open Badges 3.0 or the Comprehensive Learner Record 2.0 demand?
+    - `terms`: does its signature cover every member it has?
+    - `issuer`: can the issuer it names be found, and is the key theirs?
+    - `proof`: is the signature right?
+    - `period`: is it valid now, neither expired nor of the future?
+    - `revocation_list`: is the issuer's list of what they revoked to be had, and theirs?
+    - `revocation`: is it not on that list?
+    - `version`: is it the newest version? Asked where the issuer offers newer versions.
+    - `parts`: do all credentials it holds stand? Asked where it holds others.
+    """
+
     SCHEMA = "schema"
     TERMS = "terms"
     ISSUER = "issuer"
@@ -30,9 +47,7 @@ class Question(StrEnum):
     REVOCATION_LIST = "revocation_list"
     REVOCATION = "revocation"
     VERSION = "version"
-    """Asked where the issuer offers newer versions."""
     PARTS = "parts"
-    """Asked where the credential holds others."""
 
 
 class Status(StrEnum):

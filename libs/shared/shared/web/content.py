@@ -1,5 +1,6 @@
 """Types of request and response bodies: requests refuse unknown fields, views are read from rows."""
 
+import inspect
 import re
 from typing import Annotated, Any, Final
 
@@ -58,7 +59,15 @@ class View(BaseModel):
     model_config = ConfigDict(from_attributes=True, frozen=True)
 
 
+def describe_as_base(schema: dict[str, Any], model: type[BaseModel]) -> None:  # Any: JSON
+    """Describe a model without a docstring by its base's: `json_schema_extra` of a generic model, whose parametrized
+    classes would stand in the OpenAPI document without any."""
+    schema.setdefault("description", inspect.getdoc(model))
+
+
 class Money(View):
+    """A sum of money in one currency."""
+
     amount_minor: int = Field(description="Integer minor units, e.g. pence", examples=[49500])
     currency: str = Field(description="ISO 4217", examples=["GBP"])
 

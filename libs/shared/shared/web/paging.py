@@ -4,14 +4,19 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.paging import PageRequest
+from shared.web.content import describe_as_base
 
 T = TypeVar("T")
 
 
 class Page(BaseModel, Generic[T]):
+    """One page of a list, in a fixed order. There are more while `next_cursor` is not null."""
+
+    model_config = ConfigDict(json_schema_extra=describe_as_base)
+
     items: Sequence[T]
     next_cursor: str | None = Field(default=None, description="Send it as `cursor` for the next page; null at the end")
     unreadable: int = Field(

@@ -71,6 +71,8 @@ _OF_THE_FRAMEWORK: Final[dict[int, type[DomainError]]] = {
 
 
 class FieldError(BaseModel):
+    """One field or parameter of a request that was refused, and what is wrong with it."""
+
     pointer: str = Field(description="Where, as a JSON pointer or parameter name", examples=["/body/email"])
     message: str = Field(examples=["Field required"])
 

@@ -90,6 +90,8 @@ def _outcome_of(row: tuple[Attempt, Submission | None]) -> OutcomeView:
 
 
 class Progress(StrEnum):
+    """Whether a release or a board is still going through its results (`under_way`) or has gone through all of them."""
+
     UNDER_WAY = "under_way"
     FINISHED = "finished"
 
@@ -129,6 +131,8 @@ def _progress(work: Release | Board) -> Progress:
 
 
 class BoardRequest(RequestModel):
+    """The window whose released results the board ratifies, and where the minutes of its sitting are filed."""
+
     window_id: Identifier
     minutes_reference: Reference
 

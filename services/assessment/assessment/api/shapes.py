@@ -88,7 +88,7 @@ class BriefRequest(RequestModel):
 
 
 class BriefView(View):
-    """What is asked: one project, and how it is judged."""
+    """The task of a course: one project, and how it is judged."""
 
     title: Annotated[str, Field(examples=["A pipeline that survives"])]
     task: Annotated[str, Field(examples=["Build a small pipeline that ..."])]
@@ -114,7 +114,7 @@ class SubmissionReceiptView(View):
 
 
 class HandedInView(SubmissionReceiptView):
-    """The receipt, and what stands for the attempt now."""
+    """The receipt for a file that was handed in, and which file counts for the attempt now."""
 
     current_submission_id: Annotated[
         UUID,
@@ -338,7 +338,7 @@ class ReinstatementRequest(RequestModel):
 
 
 class CaseRequest(RequestModel):
-    """The work that is suspected, and of what."""
+    """An accusation to be entered: which work is suspected, and of what."""
 
     submission_id: Identifier
     reason_code: Annotated[

@@ -11,6 +11,8 @@ from shared.errors import Conflict, Forbidden
 
 
 class EnrolmentStatus(StrEnum):
+    """What enrolment said last about an enrolment, as far as assessment asks: may work be handed in?"""
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CANCELLED = "cancelled"
@@ -50,13 +52,20 @@ class PendingResult(Conflict):
 
 
 class AttemptState(StrEnum):
+    """How far an attempt has come.
+
+    - `submitted`: work is handed in and waits for its mark.
+    - `marked`: it has a mark that the learner does not see yet.
+    - `released`: the learner sees the result, which is provisional.
+    - `ratified`: the board made the result final.
+    - `voided`: it counts for nothing.
+    """
+
     SUBMITTED = "submitted"
     MARKED = "marked"
     RELEASED = "released"
-    """The learner knows the result; it is provisional until the board ratifies it."""
     RATIFIED = "ratified"
     VOIDED = "voided"
-    """It never counted."""
 
 
 UNRATIFIED = (AttemptState.SUBMITTED, AttemptState.MARKED, AttemptState.RELEASED)

@@ -25,11 +25,17 @@ class OutcomeNotPossible(Conflict):
 
 
 class MisconductOutcome(StrEnum):
+    """What a panel decided about suspected work.
+
+    - `no_case`: nothing was found, and the result stands.
+    - `resubmit`: the attempt does not count and may be made again.
+    - `mark_zero`: the mark is 0 and the attempt is used up.
+    - `credit_revoked`: the credit given for the work is taken back.
+    """
+
     NO_CASE = "no_case"
     RESUBMIT = "resubmit"
-    """The attempt does not count and may be made again."""
     MARK_ZERO = "mark_zero"
-    """The attempt is used up."""
     CREDIT_REVOKED = "credit_revoked"
 
 

@@ -37,6 +37,8 @@ class BadWindow(Invalid):
 
 
 class WindowState(StrEnum):
+    """Whether a window opens later, takes work now, or has closed."""
+
     UPCOMING = "upcoming"
     OPEN = "open"
     CLOSED = "closed"

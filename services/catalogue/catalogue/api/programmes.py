@@ -37,6 +37,8 @@ Credits = Annotated[int, Field(ge=1, le=600, description="In credits")]
 
 
 class ProgrammeRequest(RequestModel):
+    """A partner's degree into which learners may transfer credit, as an editor enters it."""
+
     client_id: ClientId = Field(
         description="The partner's client at the gateway: it decides on transfers into the programme",
         examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"],
@@ -47,6 +49,8 @@ class ProgrammeRequest(RequestModel):
 
 
 class ModuleRequest(RequestModel):
+    """A course version that counts as a module of a partner's degree, in which span of time, and who decided so."""
+
     course_version_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     module_code: Code = Field(examples=["DS7001"])
     module_title: Name = Field(examples=["Statistical Learning"])
@@ -60,11 +64,15 @@ class ModuleRequest(RequestModel):
 
 
 class ModuleMapRequest(RequestModel):
+    """The whole list of course versions that count in a degree; it takes the place of the list before."""
+
     ceiling_credits: Credits = Field(description="How much credit from here the programme takes in", examples=[60])
     modules: list[ModuleRequest] = Field(max_length=500)
 
 
 class ProgrammeView(View):
+    """A partner's degree into which credit can be transferred."""
+
     programme_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     institution: str = Field(examples=["Example University"])
     code: str = Field(examples=["MSC-DS"])
@@ -72,6 +80,9 @@ class ProgrammeView(View):
 
 
 class ModuleView(View):
+    """A course version that counts as a module of a degree from `valid_from` until before `valid_until`; null: no
+    end yet."""
+
     course_version_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     module_code: str = Field(examples=["DS7001"])
     module_title: str = Field(examples=["Statistical Learning"])
@@ -82,6 +93,8 @@ class ModuleView(View):
 
 
 class ProgrammeMapView(ProgrammeView):
+    """A degree with the course versions that count in it, in the newest version of its list."""
+
     version: int = Field(examples=[1])
     ceiling_credits: int = Field(examples=[60])
     modules: Sequence[ModuleView]

@@ -41,6 +41,8 @@ PriceDate = Annotated[Instant, AfterValidator(_of_this_century)]
 
 
 class InstitutionRequest(RequestModel):
+    """A university or other body that teaches courses, as an editor enters it."""
+
     slug: Slug = Field(examples=["northbridge"])
     name: Name = Field(examples=["Northbridge University"])
     homepage: Address = Field(examples=["https://northbridge.example"])
@@ -50,6 +52,8 @@ class InstitutionRequest(RequestModel):
 
 
 class SubjectNames(RequestModel):
+    """The two names of a subject: one in the catalogue, one in the titles of awards."""
+
     name: Name = Field(description="As it stands in the catalogue", examples=["Data Science"])
     award_name: Name = Field(
         description='As it stands in titles such as "PGCert in …"; may not hold "and" or "with"',
@@ -58,27 +62,37 @@ class SubjectNames(RequestModel):
 
 
 class SubjectRequest(SubjectNames):
+    """A field of study to which courses belong, as an editor enters it."""
+
     slug: Slug = Field(examples=["data-science"])
     description: LongText = Field(examples=["Drawing sound conclusions from data."])
 
 
 class Hours(RequestModel):
+    """Hours of study a week that a course takes, from the fewest to the most."""
+
     min: int = Field(ge=1, le=168, examples=[12])
     max: int = Field(ge=1, le=168, examples=[15])
 
 
 class OutcomeRequest(RequestModel):
+    """What a learner can do after the course, with its code within that course."""
+
     code: Code = Field(examples=["LO1"])
     text: Paragraph = Field(examples=["Define causal effects with potential outcomes."])
 
 
 class SkillRequest(RequestModel):
+    """A skill the course teaches, named by its address in a public framework of skills."""
+
     name: Name = Field(examples=["causal inference"])
     framework: Name = Field(examples=["ESCO"])
     url: Address = Field(examples=["https://skills.example/causal-inference"])
 
 
 class UnitRequest(RequestModel):
+    """One unit of study of a course; learners work through units by `position`."""
+
     position: int = Field(ge=1, le=100, examples=[1])
     title: Name = Field(examples=["Potential outcomes"])
     minutes: int = Field(ge=1, le=10_000, description="Expected study time", examples=[180])
@@ -89,6 +103,8 @@ class UnitRequest(RequestModel):
 
 
 class BadgeText(RequestModel):
+    """The words of a course's badge."""
+
     criteria: LongText = Field(
         description="What the badge says had to be done",
         examples=["Awarded to learners who answer a causal question with a defensible design."],
@@ -96,6 +112,8 @@ class BadgeText(RequestModel):
 
 
 class PriceRequest(RequestModel):
+    """What a course costs from an instant on, in minor units of the currency, e.g. pence."""
+
     amount_minor: Minor = Field(examples=[49500])
     currency: Currency = Field(description="ISO 4217", examples=["GBP"])
     valid_from: PriceDate = Field(examples=["2026-12-01T00:00:00Z"])
@@ -105,6 +123,8 @@ class PriceRequest(RequestModel):
 
 
 class CourseRequest(RequestModel):
+    """Everything of a course version that can be edited while it is a draft."""
+
     title: Name = Field(examples=["Causal Inference and Experimentation"])
     subject: Slug | None = Field(default=None, description="Needed to publish", examples=["data-science"])
     institution: Slug | None = Field(default=None, description="Needed to publish", examples=["northbridge"])
@@ -144,6 +164,8 @@ class CourseRequest(RequestModel):
 
 
 class NewCourseRequest(CourseRequest):
+    """A new course with its first draft; address, code and module family stay for good."""
+
     slug: Slug = Field(description="Its address, for good", examples=["causal-inference"])
     code: Code = Field(examples=["7DS505"])
     module_family: Code | None = Field(
@@ -158,6 +180,8 @@ class NewCourseRequest(CourseRequest):
 
 
 class InstitutionView(View):
+    """A university or other body that teaches courses; `country` is an ISO 3166-1 alpha-2 code."""
+
     institution_id: UUID
     slug: str = Field(examples=["northbridge"])
     name: str = Field(examples=["Northbridge University"])
@@ -166,6 +190,8 @@ class InstitutionView(View):
 
 
 class SubjectView(View):
+    """A field of study to which courses belong, with its name in the titles of awards."""
+
     subject_id: UUID
     slug: str = Field(examples=["data-science"])
     name: str = Field(examples=["Data Science"])
@@ -174,37 +200,51 @@ class SubjectView(View):
 
 
 class Label(View):
+    """A name to show, and the slug to filter courses by."""
+
     slug: str = Field(examples=["data-science"])
     name: str = Field(examples=["Data Science"])
 
 
 class SubjectLabel(Label):
+    """The field a course belongs to, with its name in the titles of awards."""
+
     subject_id: UUID
     award_name: str = Field(examples=["Data Science"])
 
 
 class InstitutionLabel(Label):
+    """The institution that teaches a course."""
+
     institution_id: UUID
     homepage: str = Field(examples=["https://northbridge.example"])
 
 
 class HoursView(View):
+    """Hours of study a week that a course takes, from the fewest to the most."""
+
     min: int = Field(examples=[12])
     max: int = Field(examples=[15])
 
 
 class PriceOfCourse(View):
+    """What a course costs from `valid_from` on, in minor units of an ISO 4217 currency, e.g. pence."""
+
     amount_minor: int = Field(examples=[49500])
     currency: str = Field(examples=["GBP"])
     valid_from: Instant = Field(examples=["2026-01-01T00:00:00Z"])
 
 
 class Prices(View):
+    """The price of a course now and next; each null where there is none."""
+
     price: PriceOfCourse | None = Field(description="What it costs now")
     next_price: PriceOfCourse | None = Field(description="What it will cost next, if that is known")
 
 
 class CourseCard(Prices):
+    """A published course in short, as search results list it."""
+
     course_id: UUID
     slug: str = Field(examples=["causal-inference"])
     code: str = Field(examples=["7DS505"])
@@ -219,31 +259,43 @@ class CourseCard(Prices):
 
 
 class FacetValue(Label):
+    """A value to filter courses by, and how many courses it would leave."""
+
     count: int = Field(description="Courses that the other filters leave", examples=[5])
 
 
 class Facets(View):
+    """The subjects and institutions of the courses found, to narrow the search by."""
+
     subjects: Sequence[FacetValue]
     institutions: Sequence[FacetValue]
 
 
 class CoursePage(Page[CourseCard]):
+    """One page of the courses found, with how many there are on all pages and what they can be narrowed by."""
+
     total: int = Field(description="Courses on all pages", examples=[34])
     facets: Facets
 
 
 class LearningOutcomeView(View):
+    """What a learner can do after the course."""
+
     code: str = Field(examples=["LO1"])
     text: str
 
 
 class SkillView(View):
+    """A skill the course teaches, and its address in a public framework of skills."""
+
     name: str = Field(examples=["causal inference"])
     framework: str = Field(examples=["ESCO"])
     url: str
 
 
 class UnitOutline(View):
+    """One unit of study in outline: objectives and expected study time in minutes, without its text."""
+
     unit_id: UUID
     position: int = Field(examples=[1])
     title: str = Field(examples=["Potential outcomes"])
@@ -252,6 +304,8 @@ class UnitOutline(View):
 
 
 class CourseBadgeView(View):
+    """What the badge of a course says had to be done for it."""
+
     criteria: str
 
 
@@ -283,6 +337,8 @@ class CourseView(Prices):
 
 
 class VersionSummary(View):
+    """A version of a course in short, draft or published, for editors."""
+
     course_id: UUID
     course_version_id: UUID
     version: int = Field(examples=[1])
@@ -293,11 +349,13 @@ class VersionSummary(View):
 
 
 class UnitView(UnitOutline):
+    """One unit of study with its text."""
+
     text: str = Field(description="Study text, Markdown")
 
 
 class VersionView(VersionSummary):
-    """All that was written, for editors."""
+    """A version of a course with all its text, draft or published, for editors."""
 
     subject: str | None
     institution: str | None
@@ -315,6 +373,8 @@ class VersionView(VersionSummary):
 
 
 class CourseState(View):
+    """Whether a course is published or withdrawn; `withdrawn_at` is null unless it is withdrawn."""
+
     course_id: UUID
     slug: str
     state: str = Field(examples=["withdrawn"])
@@ -322,6 +382,8 @@ class CourseState(View):
 
 
 class PriceView(PriceOfCourse):
+    """A price of a course that was set for an instant on, and who set it when."""
+
     price_id: UUID
     course_id: UUID
     set_at: Instant

@@ -61,6 +61,8 @@ State = Literal["claimed", "lapsed", "withdrawn", "refused", "conferred", "super
 
 
 class CountedCredit(View):
+    """A credit in a selection for an award, held or only supposed."""
+
     credit_id: UUID | None = Field(description="Null for credit that is only supposed", examples=[_EXAMPLE])
     supposed: int | None = Field(
         default=None, description="The place of a supposed course in the request, from 0", examples=[None]
@@ -89,12 +91,14 @@ class OptionView(View):
 
 
 class LevelView(View):
+    """A level of award (PGCert, PGDip, Master's degree) and every title that can be claimed at it."""
+
     level: str = Field(examples=["pgcert"])
     options: list[OptionView]
 
 
 class AwardOptionsView(View):
-    """Everything that can be claimed now, complete over all ways to choose the credit."""
+    """Every title that can be claimed now, found over all ways to choose the credit."""
 
     as_at: Instant
     on_hold: bool = Field(description="A payment or a case is open: nothing can be claimed until it is settled")
@@ -105,6 +109,8 @@ class AwardOptionsView(View):
 
 
 class ClaimRequest(RequestModel):
+    """The title a learner claims at a level, and the credit it is to stand on."""
+
     level: str = Field(max_length=40, examples=["pgcert"])
     title: Text = Field(max_length=1000, description="Exactly as in the options", examples=["PGCert in Data Science"])
     credit_ids: tuple[UUID, ...] | None = Field(
@@ -116,6 +122,8 @@ class ClaimRequest(RequestModel):
 
 
 class AwardView(View):
+    """An award of a learner from claim to end; what has not happened yet is null."""
+
     award_id: UUID = Field(examples=[_EXAMPLE])
     learner_id: UUID = Field(examples=["019a1c2e-7b5a-7c31-9d55-1f0e6f3b2a10"])
     level: str = Field(examples=["pgcert"])
@@ -142,6 +150,8 @@ class AwardView(View):
 
 
 class ClaimRefusalRequest(RequestModel):
+    """Why a registrar refuses a claim."""
+
     reason_code: Literal[
         "identity_not_confirmed", "investigation_open", "fees_outstanding", "claimed_in_error", "credit_revoked"
     ] = Field(examples=["claimed_in_error"])

@@ -76,7 +76,7 @@ class NoPdf(Unsupported):
 
 
 class DocumentCheckView(View):
-    """Whether it is ours, which edition it is, and what became of what it certifies. It names nobody."""
+    """Whether a document is ours, which edition it is, and what became of what it certifies. It names nobody."""
 
     genuine: bool = Field(
         description="It is a document of ours, byte for byte. False, too, for one of before there were random numbers "
@@ -113,6 +113,8 @@ class BadComparison(Malformed):
 
 
 class ComparisonView(View):
+    """Whether the name and class that were typed in are those on a document."""
+
     same: bool = Field(
         description="Name and class are both those on the version compared with; of anything else it says nothing"
     )
@@ -132,6 +134,7 @@ class _Compared(RequestModel):
 _COMPARED: dict[str, Any] = {  # Any: OpenAPI
     "type": "object",
     "title": "PrintedOnDocument",
+    "description": "What is read on a document at hand, to be compared with what it should say.",
     "required": ["name"],
     "properties": {
         "name": {"type": "string", "maxLength": 500, "description": "As printed"},

@@ -127,6 +127,8 @@ class DocumentView(View):
 
 
 class EditionView(View):
+    """A document's contents as at an instant, with the hash that identifies them."""
+
     number: str = Field(examples=["MC-2026-7KQ2M4X9PAT"])
     kind: DocumentKind
     issuer: str = Field(examples=["University of Example"])
@@ -141,6 +143,8 @@ class EditionView(View):
 
 
 class TranscriptView(EditionView):
+    """An edition of a learner's transcript, with the id by which its PDF and page are fetched."""
+
     transcript_id: UUID
 
 

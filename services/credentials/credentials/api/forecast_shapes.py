@@ -17,6 +17,8 @@ SUBJECT_TO_BOARD = "A forecast: credit counts once it is passed and ratified by 
 
 
 class ExcludedView(View):
+    """A credit that does not count towards an award, and why, as a stable reason and as words for people."""
+
     credit_id: UUID
     reason: str = Field(
         description="provisional, revoked, held, committed, consumed, level, no_subject, size, repeated, used or "
@@ -68,12 +70,17 @@ class PlanView(View):
 
 
 class NearTitle(View):
+    """A title that is not open yet, the credits it lacks by subject, and the shortest way to it."""
+
     words: str = Field(examples=["15 more credits in Management would give PGCert in Data Science with Management."])
     missing: dict[str, int] = Field(description="Credits by subject", examples=[{"Management": 15}])
     plan: PlanView = Field(description="The fewest further courses, and of these the cheapest")
 
 
 class LevelForecast(View):
+    """How far a learner is at one level of award: what counts now, what is missing, and the nearest titles. All
+    numbers are UK credits."""
+
     level: str = Field(examples=["pgcert"])
     label: str = Field(examples=["PGCert"])
     credits: int = Field(description="What it takes", examples=[60])
@@ -89,6 +96,8 @@ class LevelForecast(View):
 
 
 class ForecastView(View):
+    """How far a learner is on the way to each level of award, at the instant `as_at`."""
+
     as_at: Instant
     on_hold: bool = Field(description="A payment or a case is open: nothing can be claimed until it is settled")
     excluded: list[ExcludedView] = Field(description="Credit that counts at no level, each with its reason")
@@ -114,6 +123,8 @@ class SupposedCourse(RequestModel):
 
 
 class Supposition(RequestModel):
+    """Courses supposed to be passed, to see what could be claimed then."""
+
     courses: tuple[SupposedCourse, ...] = Field(
         min_length=1, max_length=60, examples=[[{"subject": "Data Science", "mark": "68"}]]
     )
@@ -133,6 +144,8 @@ class LeftOutCredit(View):
 
 
 class SupposedLevel(LevelView):
+    """What could be claimed at one level if the supposed courses were passed."""
+
     missing: int = Field(description="Credits that the level lacks, be there options or not", examples=[45])
     words: str | None = Field(
         description="Why there are no options; null where there are",
@@ -152,6 +165,8 @@ class SupposedOptions(View):
 
 
 class PlansOfTitle(View):
+    """The cheapest and the quickest way to one title; they may be the same."""
+
     title: str = Field(examples=["PGCert in Data Science"])
     level: str = Field(examples=["pgcert"])
     cheapest: PlanView

@@ -34,6 +34,8 @@ _EXAMPLE = "01936f2e-8f57-7cc1-9f0b-0d7d6a3c1e01"
 
 
 class CreditHoldView(View):
+    """Credit that counts for nothing new since its money went back; released_at is null while that is so."""
+
     credit_id: UUID = Field(examples=[_EXAMPLE])
     learner_id: UUID = Field(examples=[_EXAMPLE])
     course_code: str = Field(examples=["7DS501"])
@@ -49,6 +51,8 @@ class CreditHoldView(View):
 
 
 class CreditRelease(RequestModel):
+    """The decision that credit counts again though its money went back."""
+
     reason_code: Literal["goodwill", "complaint", "paid_otherwise"] = Field(
         description="Why the credit stands without its money", examples=["goodwill"]
     )

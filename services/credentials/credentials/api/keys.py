@@ -39,6 +39,8 @@ KeyName = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$", examples=["ed25519-2
 
 
 class KeyEventView(View):
+    """A change of a signing key's state: when, by which operator, and why."""
+
     state: KeyState = Field(description="Which it came into", examples=["active"])
     by: str = Field(examples=["0193a1c0-0000-7000-8000-000000000009"])
     reason: str = Field(examples=["yearly rotation"])
@@ -69,16 +71,22 @@ class SigningKeyView(View):
 
 
 class KeyRequest(RequestModel):
+    """For which kind of signature a new key is made."""
+
     suite: Suite = Field(examples=["eddsa-rdfc-2022"])
 
 
 class Compromise(RequestModel):
+    """Why a key is struck out, e.g. how it may have become known to others."""
+
     reason: Annotated[Text, StringConstraints(min_length=1, max_length=500)] = Field(
         examples=["A backup with the wrapping key was lost"]
     )
 
 
 class JsonWebKey(View):
+    """The public half of an elliptic-curve key on P-256 (RFC 7517, RFC 7518), for badges signed as tokens."""
+
     kty: Literal["EC"] = Field(examples=["EC"])
     crv: Literal["P-256"] = Field(examples=["P-256"])
     x: str = Field(examples=["f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"])
@@ -89,6 +97,8 @@ class JsonWebKey(View):
 
 
 class KeySet(View):
+    """A JSON Web Key Set (RFC 7517) with the issuer's public keys."""
+
     keys: list[JsonWebKey]
 
 

@@ -67,6 +67,8 @@ class CreditView(View):
 
 
 class BadgeView(View):
+    """A learner's badge for one course or one award; `issued_at` is null while it is being signed."""
+
     badge_id: UUID = Field(examples=[_EXAMPLE])
     name: str | None = Field(examples=["Applied Machine Learning"])
     credit_id: UUID | None = Field(description="Of a course's badge", examples=[_EXAMPLE])
@@ -84,6 +86,8 @@ class BadgeView(View):
 
 
 class CreditComparisonView(View):
+    """A page of learners whose records were derived anew and compared with those in use."""
+
     compared: int = Field(description="Learners whose record was derived anew", examples=[100])
     differing: list[UUID] = Field(description="Learners whose record differs; there should be none", examples=[[]])
     next_cursor: str | None = Field(

@@ -34,7 +34,7 @@ router = Router()
 
 
 class ReportRequest(RequestModel):
-    """A version this release knows that is not in force yet, or a candidate as a document."""
+    """Which regulations to compare with those in force: a version this release knows, or a candidate as a document."""
 
     version: Text | None = Field(default=None, max_length=80, examples=["mc-regs-2027.1"])
     document: dict[str, Any] | None = Field(  # Any: JSON
@@ -49,6 +49,9 @@ class ReportRequest(RequestModel):
 
 
 class ReportView(View):
+    """What another version of the regulations would change for all learners with credit; `finished_at` is null
+    while the comparison goes on."""
+
     report_id: UUID
     version: str = Field(examples=["mc-regs-2027.1"])
     requested_at: Instant
@@ -65,6 +68,8 @@ class ReportView(View):
 
 
 class AffectedView(View):
+    """A learner for whom another version of the regulations changes titles at one level: which they gain and lose."""
+
     learner_id: UUID
     level: str = Field(examples=["pgdip"])
     gained: list[str] = Field(examples=[["PGDip in Data Science with Management"]])

@@ -67,6 +67,9 @@ class ProposalView(View):
 
 
 class ReviewView(View):
+    """An award that lost credit, what the rules would allow, and what a registrar decided; the decision's members
+    are null until there is one."""
+
     review_id: UUID
     award_id: UUID
     learner_id: UUID
@@ -84,6 +87,8 @@ class ReviewView(View):
 
 
 class ReviewDecision(RequestModel):
+    """What a registrar decides about an award that lost credit."""
+
     decision: Decisions = Field(examples=["substitute"])
     reason_code: Literal["misconduct", "appeal", "error", "assessment_error", "administrative_error", "refunded"] = (
         Field(

@@ -130,6 +130,8 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
                     "schema": {
                         "type": "object",
                         "title": "UploadForm",
+                        "description": "A credential to check: its file (JSON, token, image or PDF), or else its text, "
+                        "address or number.",
                         "properties": {
                             "file": {"type": "string", "format": "binary"},
                             "text": {"type": "string"},

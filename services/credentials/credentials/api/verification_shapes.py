@@ -42,6 +42,8 @@ FORMS: dict[str, Any] = {  # Any: OpenAPI
 
 
 class CheckView(View):
+    """One question asked about a credential, and how it was answered."""
+
     name: Question
     outcome: CheckOutcome
     detail: str = Field(examples=["The issuer has not revoked it."])
@@ -49,7 +51,8 @@ class CheckView(View):
 
 
 class VerificationView(View):
-    """Every question with its own answer. Inner credentials are checked each by itself."""
+    """What was found about a credential: every question with its own answer. Credentials inside it are checked each by
+    itself."""
 
     verified: bool = Field(
         description="True only if every check passed: it is its issuer's word, and stands. Whether anybody knows that "

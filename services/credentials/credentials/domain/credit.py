@@ -10,16 +10,22 @@ from credentials.domain.regulations import Regulations
 
 
 class CreditStatus(StrEnum):
+    """Where a learner's pass or credit stands.
+
+    - `provisional`: released to the learner, not yet ratified by the board: a pass that is not credit yet.
+    - `ratified`: credit that may count.
+    - `revoked`: the board took it back.
+    - `held`: its money went back; it counts for nothing new until staff let it stand.
+    - `committed`: a partner accepted it for a degree that is not conferred yet.
+    - `consumed`: a degree elsewhere was conferred on it.
+    """
+
     PROVISIONAL = "provisional"
-    """Released to the learner, not yet ratified by the board: a pass that is not credit yet."""
     RATIFIED = "ratified"
     REVOKED = "revoked"
     HELD = "held"
-    """Its money went back: it counts for nothing new until staff let it stand."""
     COMMITTED = "committed"
-    """A partner accepted it for a degree that is not conferred yet."""
     CONSUMED = "consumed"
-    """A degree elsewhere was conferred on it."""
 
 
 class Source(StrEnum):

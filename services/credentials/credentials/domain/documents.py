@@ -23,11 +23,12 @@ _BYTES_OF_PDF = b"%PDF-"
 
 
 class DocumentKind(StrEnum):
+    """What a document certifies: all results (`transcript`), the credit for one course (`certificate`), or an
+    award (`parchment`)."""
+
     TRANSCRIPT = "transcript"
     CERTIFICATE = "certificate"
-    """Certifies the credit for one course."""
     PARCHMENT = "parchment"
-    """Certifies an award."""
 
 
 class DocumentStatus(StrEnum):

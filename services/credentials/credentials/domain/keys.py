@@ -11,6 +11,14 @@ from shared.errors import Conflict, Unavailable
 
 
 class KeyState(StrEnum):
+    """Where a signing key of the issuer stands.
+
+    - `next`: published, not signing yet.
+    - `active`: it signs.
+    - `retired`: it signs no more and stays published for what it signed.
+    - `compromised`: struck out; nothing it signed verifies any more.
+    """
+
     NEXT = "next"
     ACTIVE = "active"
     RETIRED = "retired"

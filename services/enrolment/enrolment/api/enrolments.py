@@ -37,7 +37,7 @@ router = Router()
 
 
 class EnrolledCourseView(View):
-    """The frozen version that was bought."""
+    """The course version that was bought, as it was published."""
 
     course_id: UUID
     course_version_id: UUID
@@ -54,6 +54,8 @@ class EnrolledCourseView(View):
 
 
 class ProgressView(View):
+    """How much of a course a learner has worked through, counted in units."""
+
     units: int = Field(examples=[6])
     started: int = Field(description="Units begun, finished ones included", examples=[4])
     finished: int = Field(examples=[3])
@@ -61,6 +63,8 @@ class ProgressView(View):
 
 
 class EnrolmentView(View):
+    """A learner's place on a course version that was paid for, and what it opens."""
+
     enrolment_id: UUID
     learner_id: UUID
     order_id: UUID
@@ -77,6 +81,8 @@ class EnrolmentView(View):
 
 
 class StateView(View):
+    """One state an enrolment went through, from `at` on; `reason_code` is null where the state needs no reason."""
+
     sequence: int = Field(examples=[1])
     status: rules.EnrolmentStatus = Field(examples=["active"])
     reason_code: str | None = Field(examples=[None])
@@ -84,16 +90,23 @@ class StateView(View):
 
 
 class EnrolmentDetails(EnrolmentView):
+    """An enrolment with its history."""
+
     states: list[StateView] = Field(description="The states it went through, oldest first")
 
 
 class UnitStatus(StrEnum):
+    """How far a learner is with a unit of study."""
+
     NOT_STARTED = "not_started"
     STARTED = "started"
     FINISHED = "finished"
 
 
 class UnitSummary(View):
+    """A unit of study without its text, with the learner's progress; the times are null until it was begun or
+    finished."""
+
     unit_id: UUID
     position: int = Field(examples=[1])
     title: str = Field(examples=["Pipelines and contracts"])
@@ -105,14 +118,20 @@ class UnitSummary(View):
 
 
 class StudyUnitView(UnitSummary):
+    """A unit of study with its text and the learner's progress."""
+
     text: str = Field(description="Study text, Markdown", examples=["## What a pipeline promises\n…"])
 
 
 class ProgressStep(RequestModel):
+    """That a unit was begun or finished."""
+
     status: Literal["started", "finished"] = Field(examples=["finished"])
 
 
 class EnrolmentReason(RequestModel):
+    """Why staff change an enrolment."""
+
     reason_code: str = Field(description="Why, in a stable word", pattern=r"^[a-z_]{3,40}$", examples=["repaid"])
 
 

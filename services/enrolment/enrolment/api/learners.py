@@ -54,13 +54,15 @@ Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 
 
 class CriterionView(View):
+    """One statement about themselves that a learner certifies before they may order."""
+
     criterion: str = Field(description="The key of its answer", examples=["degree_or_experience"])
     title: str = Field(examples=["A degree, or experience that equals it"])
     text: str = Field(examples=["I hold an undergraduate degree, or my professional experience has brought me …"])
 
 
 class DeclarationView(View):
-    """The wording that a learner affirms; its version goes into the short form."""
+    """The criteria of admission in the words that a learner certifies; send `version` back with the short form."""
 
     version: str = Field(examples=["2026.1"])
     effective_from: Instant = Field(examples=["2026-01-01T00:00:00Z"])
@@ -70,6 +72,8 @@ class DeclarationView(View):
 
 
 class Affirmation(RequestModel):
+    """A learner's answers to the criteria of admission, and to which wording they were given."""
+
     version: str = Field(description="Of the wording that was shown", max_length=32, examples=["2026.1"])
     answers: dict[str, bool] = Field(
         description="Every criterion, affirmed",
@@ -101,7 +105,8 @@ class ShortForm(RequestModel):
 
 
 class Particulars(RequestModel):
-    """What is to change; what is left out stays. A name that stands on documents changes by `/v1/name-requests`."""
+    """Changes to a learner's particulars; what is left out stays. A name that stands on documents changes by
+    `/v1/name-requests`."""
 
     family_name: PersonName | None = Field(default=None, examples=["Okonkwo-Reid"])
     given_name: PersonName | None = Field(default=None, description="null: none", examples=["Adaeze"])
@@ -123,15 +128,21 @@ class Particulars(RequestModel):
 
 
 class ConfirmationCode(RequestModel):
+    """The code that proves that an e-mail address is the learner's."""
+
     code: str = Field(max_length=40, description="As it was sent to the address", examples=["7HK2M-9QXPA"])
 
 
 class Certified(View):
+    """Which wording a learner certified, and when."""
+
     version: str = Field(examples=["2026.1"])
     declared_at: Instant
 
 
 class LearnerView(View):
+    """What is known of a learner; `unconfirmed_contact_email` is null where no code is waited for."""
+
     learner_id: UUID = Field(description="The account's id", examples=["0193a1c0-0000-7000-8000-000000000001"])
     family_name: str = Field(examples=["Okonkwo"])
     given_name: str | None = Field(examples=["Adaeze"])
@@ -153,6 +164,8 @@ class LearnerView(View):
 
 
 class AnonymisationView(View):
+    """That a learner was anonymised, and when: who they were is gone."""
+
     learner_id: UUID = Field(examples=["0193a1c0-0000-7000-8000-000000000001"])
     anonymised_at: Instant = Field(examples=["2026-11-23T12:00:00Z"])
 

@@ -56,7 +56,7 @@ _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
 
 
 class NewNameRequest(RequestModel):
-    """The whole name as it is to be."""
+    """The whole name as a learner wants it on documents, and why."""
 
     family_name: PersonName = Field(examples=["Okonkwo-Reid"])
     given_name: PersonName | None = Field(default=None, examples=["Adaeze"])
@@ -68,11 +68,15 @@ class NewNameRequest(RequestModel):
 
 
 class NameDecision(RequestModel):
+    """A registrar's decision on a change of name."""
+
     approved: bool = Field(examples=[True])
     reason: LongText = Field(description="The learner sees it", examples=["The marriage certificate shows it."])
 
 
 class NameEvidenceView(View):
+    """A file that a learner uploaded as evidence of a change of name."""
+
     evidence_id: UUID = Field(examples=[_EXAMPLE])
     filename: str = Field(examples=["deed.pdf"])
     media_type: str = Field(examples=["application/pdf"])
@@ -82,6 +86,8 @@ class NameEvidenceView(View):
 
 
 class BorneName(View):
+    """A name in its parts; `certificate_name` is null where certificates write given name, then family name."""
+
     family_name: str = Field(examples=["Okonkwo"])
     given_name: str | None = Field(examples=["Adaeze"])
     certificate_name: str | None = Field(examples=[None])
@@ -89,6 +95,8 @@ class BorneName(View):
 
 
 class NameRequestView(View):
+    """A learner's request to change the name that stands on documents; what has not happened yet is null."""
+
     request_id: UUID = Field(examples=[_EXAMPLE])
     learner_id: UUID = Field(examples=[_EXAMPLE])
     family_name: str = Field(examples=["Okonkwo-Reid"])
@@ -104,7 +112,8 @@ class NameRequestView(View):
 
 
 class NameRequestWithEvidence(NameRequestView):
-    """The names, the date of birth and the evidence are gone once the learner is anonymised."""
+    """A request to change a name, with its files. Once the learner is anonymised, names, date of birth
+    and files are gone."""
 
     evidence: Sequence[NameEvidenceView]
     name_at_request: BorneName | None = Field(description="What the learner was called when they asked")

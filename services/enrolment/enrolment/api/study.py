@@ -17,6 +17,8 @@ router = Router()
 
 
 class SubmissionView(View):
+    """A file that was handed in, named by its SHA-256 in hex, and whether it counts for its attempt."""
+
     submission_id: UUID
     window_id: UUID
     attempt_no: int = Field(examples=[1])
@@ -26,6 +28,8 @@ class SubmissionView(View):
 
 
 class StudyResultView(View):
+    """What an attempt at a course came to, once it is released; it is provisional until the board ratifies it."""
+
     submission_id: UUID
     attempt_no: int = Field(examples=[1])
     outcome: str = Field(description="passed or failed", examples=["passed"])
@@ -39,6 +43,8 @@ class StudyResultView(View):
 
 
 class StudyView(View):
+    """One course on a learner's study record, with what was handed in and what came of it."""
+
     enrolment_id: UUID
     course: EnrolledCourseView
     status: EnrolmentStatus = Field(examples=["active"])
@@ -61,6 +67,8 @@ class NotActivatedView(View):
 
 
 class StudyCreditView(View):
+    """Credit for a passed course; `reason_code` is null unless it was revoked."""
+
     credit_id: UUID
     enrolment_id: UUID
     course_code: str = Field(examples=["7DS505"])
@@ -76,6 +84,8 @@ class StudyCreditView(View):
 
 
 class StudyBadgeView(View):
+    """A badge: `credit_id` is null for an award's, `award_id` for a course's."""
+
     badge_id: UUID
     credit_id: UUID | None
     award_id: UUID | None
@@ -85,6 +95,8 @@ class StudyBadgeView(View):
 
 
 class StudyAwardView(View):
+    """An award on a learner's study record; what has not happened yet is null."""
+
     award_id: UUID
     level: str = Field(examples=["pgcert"])
     title: str = Field(examples=["PGCert in Data Science"])
@@ -118,11 +130,15 @@ class StudyTransferView(View):
 
 
 class EligibilityView(View):
+    """The titles a learner can claim at one level."""
+
     level: str = Field(examples=["pgcert"])
     titles: list[str] = Field(examples=[["PGCert in Data Science"]])
 
 
 class StudyRecordView(View):
+    """All of one learner's studies on one page: courses, credit, badges, awards and transfers."""
+
     learner_id: UUID
     display_name: str = Field(examples=["Ada Okonkwo"])
     registered_at: Instant
@@ -137,6 +153,8 @@ class StudyRecordView(View):
 
 
 class StudyRecordComparisonView(View):
+    """A page of study records that were derived anew and compared with those in use."""
+
     compared: int = Field(description="Study records compared with their rebuild", examples=[100])
     differing: list[UUID] = Field(description="Learners whose record differs; there should be none")
     next_cursor: str | None = Field(description="Send it as `cursor` for the next learners; null at the end")

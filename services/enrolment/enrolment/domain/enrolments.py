@@ -55,6 +55,15 @@ class EnrolmentNotSuspended(Conflict):
 
 
 class EnrolmentStatus(StrEnum):
+    """Where an enrolment stands.
+
+    - `active`: the learner studies.
+    - `suspended`: the money is missing or disputed, and access is closed.
+    - `cancelled`: it ended by refund, withdrawal or lost money.
+    - `completed`: the course led to credit.
+    - `failed`: the last attempt was a fail.
+    """
+
     ACTIVE = "active"
     SUSPENDED = "suspended"
     CANCELLED = "cancelled"

@@ -72,6 +72,15 @@ class TooManyConfirmations(TooMany):
 
 
 class NameRequestState(StrEnum):
+    """Where a request to change a name stands.
+
+    - `draft`: evidence may be added.
+    - `submitted`: a registrar decides.
+    - `approved`: the learner bears the new name.
+    - `refused`: the name stays.
+    - `withdrawn`: the learner took it back, or was anonymised.
+    """
+
     DRAFT = "draft"
     SUBMITTED = "submitted"
     APPROVED = "approved"

@@ -47,6 +47,9 @@ router = Router()
 
 
 class OrderRefundView(RefundView):
+    """A refund as finance sees it: with its order, its payment at the provider, and why it failed; null unless it
+    did."""
+
     order_id: UUID = Field(examples=[ID])
     payment_reference: str = Field(
         description="The provider's, of the payment it goes back from", examples=["FWU744586810"]

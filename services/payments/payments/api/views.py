@@ -217,7 +217,7 @@ class CheckoutView(View):
 
 
 class ReceiptLine(View):
-    """One course of a receipt."""
+    """What was paid for one course of a receipt, and what has gone back."""
 
     code: str = Field(examples=["DS01"])
     title: str = Field(examples=["Statistical Inference"])
@@ -308,13 +308,13 @@ class DisputeRequest(RequestModel):
 
 
 class DisputeClosingRequest(RequestModel):
-    """How a dispute ended."""
+    """How the bank decided a dispute."""
 
     outcome: DisputeOutcome = Field(description="Lost: the bank took the money back", examples=["won"])
 
 
 class DisputeView(View):
-    """A dispute of a payment."""
+    """A payer's bank asks for a payment back: which and why, since when, and how it ended."""
 
     dispute_id: UUID = Field(examples=[ID])
     order_id: UUID = Field(examples=[ID])

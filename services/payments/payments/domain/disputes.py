@@ -37,11 +37,16 @@ class OrderInDispute(Conflict):
 
 
 class DisputeOutcome(StrEnum):
+    """How a bank closed a dispute.
+
+    - `won`: the money stays with us.
+    - `lost`: the bank took it back.
+    - `withdrawn`: the payer no longer asks for it.
+    """
+
     WON = "won"
     LOST = "lost"
-    """The bank took the money back."""
     WITHDRAWN = "withdrawn"
-    """The payer no longer asks for the money."""
 
 
 CHARGEBACK = "chargeback"

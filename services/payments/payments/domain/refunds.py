@@ -35,18 +35,25 @@ class RefundNotFailed(Conflict):
 
 
 class RefundStatus(StrEnum):
+    """How far a refund has come.
+
+    - `requested`: it is owed and not sent yet.
+    - `submitting`: the provider is being asked; a crash here is resolved by looking for the refund there.
+    - `submitted`: the provider has it.
+    - `completed`: the money is paid out.
+    - `returned`: open again. The bank sent the money back, or the provider resumed a refund that had ended, and may
+      still pay it. Or less was paid than is owed: finance has the rest sent.
+    - `failed`: the provider will not pay it; finance sends it again.
+    - `cancelled`: the money it would have returned was reversed.
+    """
+
     REQUESTED = "requested"
     SUBMITTING = "submitting"
-    """The provider is being asked; a crash here is resolved by looking for the refund there."""
     SUBMITTED = "submitted"
     COMPLETED = "completed"
     RETURNED = "returned"
-    """Open again: the bank sent the money back, or the provider resumed a refund that had ended, and may still pay it.
-    Or less was paid than is owed: finance has the rest sent."""
     FAILED = "failed"
-    """The provider will not pay it; finance sends it again."""
     CANCELLED = "cancelled"
-    """The money it would have returned was reversed."""
 
 
 ACTIVE = frozenset({RefundStatus.SUBMITTING, RefundStatus.SUBMITTED})

@@ -14,6 +14,8 @@ class UnmatchedPaymentEnded(Conflict):
 
 
 class Why(StrEnum):
+    """Why finance is shown a payment or a message of the provider; `MEANINGS` has each in words."""
+
     UNKNOWN_REFERENCE = "unknown_reference"
     UNKNOWN_REFUND = "unknown_refund"
     UNKNOWN_STATUS = "unknown_status"

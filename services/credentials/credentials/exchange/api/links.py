@@ -41,6 +41,8 @@ class BadForm(Malformed):
 
 
 class GateView(View):
+    """What a shared link shows before it is opened: until when it opens, and whether it asks for a PIN."""
+
     purpose: str | None = Field(
         description="Null before the PIN, where there is one", examples=["Application for a data post"]
     )
@@ -76,7 +78,12 @@ async def read_share_gate(
     return Response(gate.model_dump_json(), media_type="application/json", headers=HEADERS)
 
 
-_PIN = {"type": "object", "title": "SharePin", "properties": {"pin": {"type": "string"}}}
+_PIN = {
+    "type": "object",
+    "title": "SharePin",
+    "description": "The PIN of a shared link; leave it out where the link asks for none.",
+    "properties": {"pin": {"type": "string"}},
+}
 
 
 @router.post(

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.web import Instant
+from shared.web.content import describe_as_base
 
 T = TypeVar("T")
 
@@ -36,7 +37,10 @@ _Parameters = tuple[Any, ...]  # Any: pydantic's own TypeForm
 
 
 class Message(BaseModel, Generic[T]):
-    """Ids and never a person: fetch what you may see. Further members may be added."""
+    """What a partner is notified of. It names ids and never a person: fetch what you may see of them. Further members
+    may be added."""
+
+    model_config = ConfigDict(json_schema_extra=describe_as_base)
 
     type: str = Field(description="What happened", examples=["credit.revoked"])
     timestamp: Instant = Field(description="When it happened")
@@ -49,28 +53,36 @@ class Message(BaseModel, Generic[T]):
 
 
 class ConsentNews(BaseModel):
+    """Which consent a message is about."""
+
     share_id: UUID = Field(examples=[_EXAMPLE])
 
 
 class CreditNews(BaseModel):
+    """Which credit a message is about, and by which of your consents and transfers it concerns you."""
+
     credit_id: UUID = Field(examples=[_EXAMPLE])
     share_ids: list[UUID] = Field(description="Your live consents that cover it", examples=[[_EXAMPLE]])
     transfer_ids: list[UUID] = Field(description="Your transfers that hold it", examples=[[_EXAMPLE]])
 
 
 class AwardNews(BaseModel):
+    """Which award a message is about, and by which of your consents it concerns you."""
+
     award_id: UUID = Field(examples=[_EXAMPLE])
     share_ids: list[UUID] = Field(description="Your live consents that cover it", examples=[[_EXAMPLE]])
     share_id: UUID = Field(description="The first of them", examples=[_EXAMPLE])
 
 
 class TransferNews(BaseModel):
+    """Which transfer a message is about, and into which programme."""
+
     transfer_id: UUID = Field(examples=[_EXAMPLE])
     programme_id: UUID = Field(examples=[_EXAMPLE])
 
 
 class PingNews(BaseModel):
-    pass
+    """Nothing: a ping only shows that the address answers."""
 
 
 router = APIRouter(

@@ -64,6 +64,8 @@ _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
 
 
 class PriorLearningRequest(RequestModel):
+    """What a learner completed elsewhere and wants recognised as credit."""
+
     institution: Name = Field(examples=["Westmarch University"])
     title: Name = Field(description="What was completed there", examples=["Statistical Methods"])
     credits: int = Field(ge=1, le=360, description="UK credits (ECTS times two)", examples=[30])
@@ -73,12 +75,14 @@ class PriorLearningRequest(RequestModel):
 
 
 class RecognisedUnit(RequestModel):
+    """One module's worth of credit that prior learning counts for, and the subject it counts in."""
+
     title: Name = Field(examples=["Statistical Methods I"])
-    subject_id: UUID = Field(description="The subject it stacks in", examples=[_EXAMPLE])
+    subject_id: UUID = Field(description="The subject it counts in", examples=[_EXAMPLE])
 
 
 class PriorLearningDecisionRequest(RequestModel):
-    """One unit is one module's worth of credit; none refuses the application."""
+    """A registrar's decision on prior learning. One unit is one module's worth of credit; no units refuse it."""
 
     units: list[RecognisedUnit] = Field(max_length=24)
     reason_code: Code = Field(examples=["equivalent"])
@@ -86,10 +90,14 @@ class PriorLearningDecisionRequest(RequestModel):
 
 
 class PriorLearningRevocationRequest(RequestModel):
+    """Why credit for prior learning is taken back."""
+
     reason_code: Code = Field(examples=["evidence_false"])
 
 
 class EvidenceView(View):
+    """A file that a learner uploaded as evidence of prior learning."""
+
     evidence_id: UUID = Field(examples=[_EXAMPLE])
     filename: str = Field(examples=["transcript.pdf"])
     media_type: str = Field(examples=["application/pdf"])
@@ -99,6 +107,8 @@ class EvidenceView(View):
 
 
 class PriorLearningView(View):
+    """A learner's application to have prior learning recognised; what has not happened yet is null."""
+
     recognition_id: UUID = Field(examples=[_EXAMPLE])
     learner_id: UUID
     institution: str = Field(examples=["Westmarch University"])
@@ -117,6 +127,8 @@ class PriorLearningView(View):
 
 
 class PriorLearningWithEvidence(PriorLearningView):
+    """An application with its files, and the credit it led to; there is none unless it was recognised."""
+
     evidence: Sequence[EvidenceView]
     credit_ids: Sequence[UUID] = Field(description="The ledger lines it led to")
 

@@ -13,11 +13,15 @@ _HASH = "d58be95418452bebd8d86dbd2fc262f9e185655b6e6d8807c104ffa67a7f40ff"
 
 
 class RecordIssuer(View):
+    """Who issued the record: a decentralised identifier (DID) and a name."""
+
     id: str = Field(examples=["did:web:badges.example.ac.uk"])
     name: str = Field(examples=["University of Example"])
 
 
 class RecordHolder(View):
+    """Whose record it is, under an id that only this recipient knows."""
+
     id: str = Field(
         description="The same in every record for this recipient, and in no other's",
         examples=["urn:uuid:826b4658-71ea-5875-bd63-c80b346877cc"],
@@ -28,11 +32,15 @@ class RecordHolder(View):
 
 
 class RecordLevel(View):
+    """A level within a named framework of qualifications."""
+
     framework: str = Field(examples=["FHEQ"])
     level: int = Field(examples=[7])
 
 
 class RecordSkill(View):
+    """A skill that was taught, and its address in a public framework of skills."""
+
     name: str = Field(examples=["analyse data"])
     framework: str = Field(examples=["ESCO"])
     url: str = Field(examples=["http://data.europa.eu/esco/skill/ccd0a1d9-afda-43d9-b901-96344886e14d"])
@@ -49,6 +57,8 @@ class RecordModule(View):
 
 
 class RecordCredit(View):
+    """A credit of a shared record, with where it stands now; `revoked_at` is null unless it was taken back."""
+
     credit_id: UUID = Field(examples=[_EXAMPLE])
     course_code: str = Field(examples=["7DS501"])
     course_title: str = Field(examples=["Applied Machine Learning"])
@@ -72,6 +82,8 @@ class RecordCredit(View):
 
 
 class RecordAward(View):
+    """An award of a shared record, with where it stands now."""
+
     award_id: UUID = Field(examples=[_EXAMPLE])
     title: str = Field(examples=["PGCert in Data Science"])
     level: str = Field(examples=["pgcert"])
@@ -90,7 +102,7 @@ class RecordAward(View):
 
 
 class SharedRecord(View):
-    """Credit and awards within the consent, each with its status now."""
+    """The part of a learner's record that a consent covers: credit and awards, each with its status now."""
 
     share_id: UUID = Field(examples=[_EXAMPLE])
     as_at: Instant
@@ -108,6 +120,8 @@ class SharedRecord(View):
 
 
 class OpenedRecordView(View):
+    """A record as whoever opened a link sees it, with its hash."""
+
     record: SharedRecord
     sha256: str = Field(
         description="Of `record` as JSON with sorted members and no spaces, in UTF-8, in hex", examples=[_HASH]
@@ -115,6 +129,8 @@ class OpenedRecordView(View):
 
 
 class SharedRecordView(OpenedRecordView):
+    """A record as a partner receives it: as JSON with its hash and signature, and where its other forms are."""
+
     jws: str = Field(
         description="That same JSON signed (RFC 7515); `kid` is in the issuer's DID document",
         examples=["eyJhbGciOiJFZERTQSIsImtpZCI6ImRpZDp3ZWI6ZXhhbXBsZS5hYy51ayNrZXkifQ.eyJhd2FyZHMiOltdfQ.c2lnbmVk"],

@@ -67,7 +67,8 @@ Pin = Annotated[str, StringConstraints(pattern=r"^[0-9]{4,12}$")]
 
 
 class ShareRequest(RequestModel):
-    """For a partner, name its `client_id`; for a link, say who it is for."""
+    """What a learner shares, with whom, and until when. For a partner, name its `client_id`; for a link, say who it is
+    for."""
 
     client_id: str | None = Field(default=None, max_length=100, examples=[None])
     recipient: Label | None = Field(default=None, description="For you to recognise the link", examples=["Acme Ltd"])
@@ -110,6 +111,9 @@ class ShareRequest(RequestModel):
 
 
 class ScopeView(View):
+    """What a consent covers: single credits and awards or the whole record, with or without marks, attempts and
+    name."""
+
     credit_ids: list[UUID]
     award_ids: list[UUID]
     whole_record: bool
@@ -119,6 +123,9 @@ class ScopeView(View):
 
 
 class ShareView(View):
+    """A learner's consent that a partner, or whoever has a link, sees part of their record; `most_views` is null
+    where views are not limited, `withdrawn_at` unless the learner ended it."""
+
     share_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     kind: Literal["link", "partner"]
     recipient: str = Field(examples=["Acme Ltd"])
@@ -135,24 +142,31 @@ class ShareView(View):
 
 
 class GrantedShare(ShareView):
-    """The secret is shown this once; only its hash is kept."""
+    """A new consent, with its link or code. That secret is shown this once; only its hash is kept."""
 
     address: str | None = Field(description="Of the link", examples=["https://example.org/shared/x7…"])
     code: str | None = Field(description="For the partner, to hand over by any way", examples=["7QKD-93MX-T4HA-N0VB"])
 
 
 class ViewingView(View):
+    """One time at which a shared record was looked at."""
+
     viewed_at: Instant
     viewer: Literal["link", "partner"] = Field(description="Whoever had the link, or the partner")
     sha256: str = Field(description="Of what was shown")
 
 
 class RecipientView(View):
+    """A partner with whom a record can be shared."""
+
     client_id: str = Field(examples=["mcp_0193e7a45b5c7c3a9d590c4f5a1b2c3d"])
     name: str = Field(examples=["Example University"])
 
 
 class ShareCode(RequestModel):
+    """The code a learner was given for a partner, which exchanges it for the consent. Hyphens and case do not
+    matter."""
+
     code: str = Field(min_length=16, max_length=40, examples=["7QKD-93MX-T4HA-N0VB"])
 
 

@@ -63,7 +63,8 @@ _EXAMPLE = "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"
 
 
 class TransferRequest(RequestModel):
-    """The partner sees these credits until it has decided, and what it accepts for as long as it holds it."""
+    """Credits that a learner asks a partner to count in its degree. The partner sees them until it has decided, and
+    those it accepts for as long as it holds them."""
 
     programme_id: UUID = Field(description="See GET /v1/programmes", examples=[_EXAMPLE])
     credit_ids: frozenset[UUID] = Field(min_length=1, max_length=50, examples=[[_EXAMPLE]])
@@ -81,6 +82,8 @@ class TransferRequest(RequestModel):
 
 
 class LineDecision(RequestModel):
+    """A partner's decision on one credit of a transfer."""
+
     credit_id: UUID = Field(examples=[_EXAMPLE])
     outcome: TransferOutcome = Field(examples=["accept"])
     credits_recognised: int | None = Field(
@@ -95,6 +98,8 @@ class LineDecision(RequestModel):
 
 
 class TransferDecision(RequestModel):
+    """A partner's decision on a transfer: on every credit of it, at once."""
+
     decisions: list[LineDecision] = Field(min_length=1, max_length=50, description="Every credit of the request")
     accepted_until: Instant | None = Field(
         default=None,
@@ -105,10 +110,14 @@ class TransferDecision(RequestModel):
 
 
 class TransferReturn(RequestModel):
+    """Why accepted credit is given back to the learner."""
+
     reason_code: Code = Field(examples=["left_programme"])
 
 
 class ProgrammeSummary(View):
+    """A partner's degree in short; `ceiling_credits` is the most credit it takes in from here."""
+
     programme_id: UUID = Field(examples=[_EXAMPLE])
     institution: str = Field(examples=["Example University"])
     code: str = Field(examples=["MSC-DS"])
@@ -117,12 +126,16 @@ class ProgrammeSummary(View):
 
 
 class SuggestionView(View):
+    """The module that a credit would count as, and for how many credits, by the partner's own list."""
+
     module_code: str = Field(examples=["DS7001"])
     module_title: str = Field(examples=["Statistical Learning"])
     credits: int = Field(examples=[15])
 
 
 class TransferLineView(View):
+    """One credit of a transfer; what the partner decided is null until it has."""
+
     credit_id: UUID
     course_code: str = Field(examples=["7DS501"])
     course_title: str = Field(examples=["Applied Machine Learning"])
@@ -137,6 +150,8 @@ class TransferLineView(View):
 
 
 class TransferView(View):
+    """A learner's request to count credit in a partner's degree; what has not happened yet is null."""
+
     transfer_id: UUID = Field(examples=[_EXAMPLE])
     programme: ProgrammeSummary
     state: TransferState

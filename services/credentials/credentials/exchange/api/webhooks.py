@@ -54,6 +54,8 @@ _PAYLOAD = (
 
 
 class EndpointRequest(RequestModel):
+    """An address where a partner wants to be notified."""
+
     url: str = Field(max_length=2048, description="A public https address", examples=["https://hooks.example.edu/mc"])
     contact_email: Email = Field(
         description="An address of your organisation: e-mailed when we stop trying", examples=["it@example.edu"]
@@ -61,6 +63,9 @@ class EndpointRequest(RequestModel):
 
 
 class EndpointView(View):
+    """An address where a partner is notified; `failing_since`, `disabled_at` and `disabled_reason` are null while
+    it works."""
+
     endpoint_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     url: str = Field(examples=["https://hooks.example.edu/mc"])
     contact_email: str = Field(examples=["it@example.edu"])
@@ -71,20 +76,26 @@ class EndpointView(View):
 
 
 class EndpointSecret(View):
+    """A new secret that signs what is sent to an address."""
+
     secret: str = Field(description="Shown this once", examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 
 
 class RegisteredEndpoint(EndpointView, EndpointSecret):
-    """With the secret that signs what is sent there (Standard Webhooks)."""
+    """A new address where a partner is notified, with the secret that signs what is sent there (Standard Webhooks)."""
 
 
 class Rotation(RequestModel):
+    """How a signing secret is replaced."""
+
     overlap_hours: int = Field(
         default=24, ge=0, le=168, description="How long messages carry the old signature as well", examples=[24]
     )
 
 
 class DeliveryView(View):
+    """A message to one address of a partner; `settled_at` is null while it is still to be delivered."""
+
     delivery_id: UUID = Field(examples=["0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d"])
     endpoint_id: UUID
     type: str = Field(examples=["consent.withdrawn"])
@@ -97,6 +108,8 @@ class DeliveryView(View):
 
 
 class DeliveryAttemptView(View):
+    """One try to deliver a message, and what the address answered."""
+
     attempted_at: Instant
     milliseconds: int = Field(examples=[120])
     status: int | None = Field(description="HTTP status; null where there was no answer", examples=[200])
@@ -105,6 +118,8 @@ class DeliveryAttemptView(View):
 
 
 class DeliveryWithAttempts(DeliveryView):
+    """A message with every try to deliver it."""
+
     attempts: Sequence[DeliveryAttemptView]
 
 

@@ -80,6 +80,16 @@ class OwnApplication(Forbidden):
 
 
 class PriorLearningState(StrEnum):
+    """Where an application to have prior learning recognised stands.
+
+    - `draft`: evidence may be added.
+    - `submitted`: a registrar decides.
+    - `recognised`: it led to credit.
+    - `refused`: it led to none.
+    - `withdrawn`: the learner took it back.
+    - `revoked`: it was recognised, and the credit was taken back.
+    """
+
     DRAFT = "draft"
     SUBMITTED = "submitted"
     RECOGNISED = "recognised"

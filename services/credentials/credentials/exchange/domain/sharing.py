@@ -102,13 +102,20 @@ class NoKeyYet(Unavailable):
 
 
 class ShareState(StrEnum):
+    """Whether a consent still shows anything.
+
+    - `live`: it does.
+    - `expired`: its time is over.
+    - `withdrawn`: the learner ended it.
+    - `locked`: a wrong PIN was given too often.
+    - `used_up`: the link was opened as often as it may be.
+    """
+
     LIVE = "live"
     EXPIRED = "expired"
     WITHDRAWN = "withdrawn"
     LOCKED = "locked"
-    """A wrong PIN was given too often."""
     USED_UP = "used_up"
-    """The link was opened as often as it may be."""
 
 
 @dataclass(frozen=True)

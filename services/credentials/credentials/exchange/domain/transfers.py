@@ -72,29 +72,48 @@ class AcceptanceOutOfBounds(Invalid):
 
 
 class TransferState(StrEnum):
+    """Where a transfer stands.
+
+    - `requested`: the partner has not decided yet.
+    - `accepted`: at least some of the credit is committed to the programme.
+    - `refused`: none of it is.
+    - `completed`: the degree was conferred, and the credit is consumed.
+    - `returned`: what had been accepted is the learner's again.
+    - `withdrawn`: the learner took the request back before a decision.
+    - `lapsed`: no decision came in time.
+    """
+
     REQUESTED = "requested"
     ACCEPTED = "accepted"
-    """At least some of the credit is committed to the programme."""
     REFUSED = "refused"
     COMPLETED = "completed"
-    """The degree was conferred: the credit is consumed."""
     RETURNED = "returned"
     WITHDRAWN = "withdrawn"
     LAPSED = "lapsed"
-    """The partner did not decide in time."""
 
 
 class LineState(StrEnum):
+    """Where one credit of a transfer stands.
+
+    - `requested`: the partner has not decided yet.
+    - `committed`: accepted, and reserved for the degree.
+    - `refused`: not accepted.
+    - `consumed`: the degree was conferred on it.
+    - `returned`: it had been accepted, and is the learner's again.
+    - `ended`: the request ended without a decision.
+    """
+
     REQUESTED = "requested"
     COMMITTED = "committed"
     REFUSED = "refused"
     CONSUMED = "consumed"
     RETURNED = "returned"
     ENDED = "ended"
-    """The request ended without a decision."""
 
 
 class TransferOutcome(StrEnum):
+    """What a partner decides on a credit: all of it counts, part of it, or nothing."""
+
     ACCEPT = "accept"
     PARTIAL = "partial"
     REFUSE = "refuse"

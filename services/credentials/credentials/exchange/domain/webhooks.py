@@ -66,6 +66,8 @@ _GONE: Final = 410
 
 
 class DeliveryState(StrEnum):
+    """Whether a message is still tried, was taken by the address, or was given up."""
+
     PENDING = "pending"
     DELIVERED = "delivered"
     FAILED = "failed"
