@@ -99,7 +99,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         f"{_PAYMENTS}/test_pay_again.py::test_while_it_can_be_paid_again_its_courses_are_not_sold_beside_it",
     ),
     "words_about_money_are_in_the_order_of_clocks": (
-        Edit(payments.commands.orders, "next_announcement_at", "if order.told_at is not None", "if False"),
+        Edit(payments.commands.orders, "next_announcement_at", "if order.announced_at is not None", "if False"),
         f"{_PAYMENTS}/test_pay_again.py::test_the_last_word_about_money_is_the_latest_whichever_replicas_clock_dated_it",
     ),
     "an_amount_changes_after_it_was_used": (

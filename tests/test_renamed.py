@@ -13,7 +13,16 @@ ROWS = re.findall(
     re.MULTILINE,
 )
 STAY = {
-    *("letters", "letter_id", "parked_id", "parked_at", "notice_id", "heard_at", "told_version"),  # tables and columns
+    *(
+        "letters",
+        "letter_id",
+        "parked_id",
+        "parked_at",
+        "notice_id",
+        "heard_at",
+        "told_version",
+        "told_at",
+    ),  # tables and columns
     *("Content", "Entry", "Journal", "Place", "Template", "Recognition"),  # also name another thing
     *("Addresses", "Way", "hand", "turn", "refusals", "wish"),  # words of plain English
 }

@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar, Protocol, TypeVar
 from uuid import UUID
 from weakref import WeakSet
@@ -74,21 +75,26 @@ class Unknown(NotFound):
 
 
 def record_of(row: TableBase) -> dict[str, Any]:  # Any: whatever its columns hold
-    """Return the values that were set on a new row, by column."""
-    return {name: value for name, value in vars(row).items() if not name.startswith("_")}
+    """Return the values that were set on a new row, by the database's names of its columns."""
+    names = _column_names(type(row))
+    return {names[name]: value for name, value in vars(row).items() if not name.startswith("_")}
+
+
+@cache
+def _column_names(table: type[TableBase]) -> dict[str, str]:
+    return {attribute.key: attribute.columns[0].name for attribute in table.__mapper__.column_attrs}
 
 
 def json_columns(table: type[TableBase]) -> list[str]:
-    """Return the columns this release knows of a table whose rows travel to the database as JSON.
+    """Return the columns this release knows of a table whose rows travel to the database as JSON, by the database's
+    names.
 
-    Raises TypeError: a column is of bytes, which JSON cannot hold, or has another name than its attribute.
+    Raises TypeError: a column is of bytes, which JSON cannot hold.
     """
     columns = table.__table__.columns
-    if any(column.name not in table.__mapper__.attrs for column in columns):
-        raise TypeError(f"{table.__tablename__} has a column by another name than its attribute's")
     if any(isinstance(column.type, LargeBinary) for column in columns):
         raise TypeError(f"{table.__tablename__} has a column of bytes, which JSON cannot hold")
-    return list(columns.keys())
+    return [column.name for column in columns]
 
 
 Row = TypeVar("Row", bound=DeclarativeBase)

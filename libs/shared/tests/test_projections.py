@@ -2,16 +2,19 @@
 
 import asyncio
 import logging
+from typing import ClassVar
+from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
+from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.database import TableBase
+from shared.database import TableBase, new_metadata
 from shared.events.payments import PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox
 from shared.messaging.inbox import Receiver
-from shared.messaging.tables import QueuedEmail, Retry
+from shared.messaging.tables import Retry
 
 from . import delivery
 from .delivery import HASTY, body_of, refund_of
@@ -119,5 +122,27 @@ async def test_nothing_else_is_done_about_what_is_kept(enrolment):
         inbox.project(delivery.Refund, PaymentReversed)(lambda _event, _at: delivery.Refund())
     with pytest.raises(TypeError, match="bytes"):
         projection(enrolment, table=Retry)
-    with pytest.raises(TypeError, match="another name"):
-        projection(enrolment, table=QueuedEmail)
+
+
+class Base(TableBase):
+    __abstract__ = True
+    metadata: ClassVar[MetaData] = new_metadata()
+
+
+class OwedRefund(Base):
+    """The same table, with attributes that are called otherwise than their columns."""
+
+    __tablename__ = "refunds"
+
+    owed_id: Mapped[UUID] = mapped_column("refund_id", primary_key=True)
+    learner_id: Mapped[UUID]
+    owed_minor: Mapped[int] = mapped_column("amount_minor", key="owed_minor")
+
+
+async def test_an_attribute_may_be_called_otherwise_than_its_column(enrolment):
+    def row(event, _at):
+        return OwedRefund(owed_id=event.refund_id, learner_id=event.learner_id, owed_minor=event.amount_minor)
+
+    event = refund_of()
+    await projection(enrolment, row, OwedRefund).take([body_of(event)])
+    assert await kept(enrolment) == rows_of(event)

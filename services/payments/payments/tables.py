@@ -134,7 +134,7 @@ class Order(Base):
     paid_at: Mapped[datetime | None]
     payer_email: Mapped[str | None]
     receipt_number: Mapped[str | None] = mapped_column(unique=True)
-    told_at: Mapped[datetime | None]
+    announced_at: Mapped[datetime | None] = mapped_column("told_at", key="announced_at")
     """The last instant at which it was announced where the order's money is."""
 
 

@@ -194,7 +194,7 @@ def _lost_money(ground: Ground, facts: Collection[Fact]) -> PaymentReversed | Di
     """Return the last fact about the loss of the order's money; None where it came back afterwards or staff let it
     pass.
 
-    The instants of these facts are all given by payments, each later than those before (`Order.told_at`).
+    The instants of these facts are all given by payments, each later than those before (`Order.announced_at`).
     """
     came = _of_its_money(ground, facts, PaymentSettled, PaymentRestored)
     # Money that did not come back between two facts about its loss was lost once.

@@ -127,9 +127,9 @@ def next_announcement_at(session: AsyncSession, order: Order) -> datetime:
     """Return the instant at which to announce where an order's money is, later than each before, whichever replica's
     clock gave that: subscribers go by the latest. The order must be locked."""
     at = now(session)
-    if order.told_at is not None:
-        at = max(at, order.told_at + timedelta(microseconds=1))
-    order.told_at = at
+    if order.announced_at is not None:
+        at = max(at, order.announced_at + timedelta(microseconds=1))
+    order.announced_at = at
     return at
 
 

@@ -88,7 +88,7 @@ class PingNews(BaseModel):
 router = APIRouter(
     tags=["webhooks"],
     dependencies=[Depends(_signature)],
-    generate_unique_id_function=lambda route: f"tell_{route.name}",
+    generate_unique_id_function=lambda route: f"notify_{route.name}",
     responses={
         200: {"description": "Any 2xx: it is taken"},
         410: {"description": "Nobody listens here any more: the address is disabled at once"},
