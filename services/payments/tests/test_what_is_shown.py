@@ -4,10 +4,11 @@ import json
 from uuid import UUID
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from payments.commands.ledger import post
 from payments.jobs import submit_refunds
-from payments.tables import Refund
+from payments.tables import Payment, Refund
 
 
 async def receipt(driver, order):
@@ -128,3 +129,16 @@ async def test_finance_learns_of_a_refund_in_a_word_we_do_not_know(driver, short
         page = (await client.get("/v1/refunds")).json()
         completed = (await client.get("/v1/refunds?status=completed")).json()
     assert (page["items"], page["unreadable"], completed["unreadable"]) == ([], 1, 0)
+
+
+async def test_money_of_a_refund_in_a_word_we_do_not_know_is_not_free_in_the_books(driver):
+    """The provider may have it, or be paying it."""
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    await driver.refund(order)
+    before = await driver.balances()
+    assert before == {"cash": 49500, "refund_liability": -49500}
+    await later_word(driver, order)
+    payment = (await driver.session.scalars(select(Payment))).one()
+    await post(driver.session, "looked_again", payment)
+    assert await driver.balances() == before

@@ -63,6 +63,14 @@ IN_FLIGHT = ACTIVE | {RefundStatus.RETURNED}
 OWED = IN_FLIGHT | {RefundStatus.REQUESTED, RefundStatus.FAILED}
 
 
+def is_owed(status: str, *, funded: bool) -> bool:
+    """Return whether a refund in this state is owed, or, of a payment that brings no money, may still be paid.
+
+    So is one in a state that this release does not know, as a newer one may have left it: its money is not free.
+    """
+    return status not in frozenset(RefundStatus) or status in (OWED if funded else IN_FLIGHT)
+
+
 class Reason(StrEnum):
     COOLING_OFF = "cooling_off"
     ACTIVATION_IMPOSSIBLE = "activation_impossible"

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.ledger import Account, PaymentPosition
 from payments.domain.payments import FUNDED, State, Use
-from payments.domain.refunds import IN_FLIGHT, OWED, RefundStatus
+from payments.domain.refunds import RefundStatus, is_owed
 from payments.queries.orders import WAS_GIVEN_BACK
 from payments.queries.refunds import was_paid
 from payments.tables import (
@@ -79,18 +79,16 @@ def _is_funded(payment: Payment) -> bool:
 
 def _position(payment: Payment, refunds: Sequence[Refund], made: Mapping[UUID, int], sold: int) -> PaymentPosition:
     funded = _is_funded(payment)
-    owed_of = OWED if funded else IN_FLIGHT
+    owed = [one for one in refunds if is_owed(one.status, funded=funded)]
     paid_out = {one.refund_id: made[one.refund_id] for one in refunds if one.refund_id in made}
     completed = {one.refund_id: one.amount_minor for one in refunds if one.status == RefundStatus.COMPLETED}
     # The provider paid less than is owed: the rest is owed still.
-    in_part = {
-        one.refund_id: paid_out[one.refund_id] for one in refunds if one.refund_id in paid_out and one.status in owed_of
-    }
+    in_part = {one.refund_id: paid_out[one.refund_id] for one in owed if one.refund_id in paid_out}
     return PaymentPosition(
         received=payment.amount_minor if funded else 0,
         settled=payment.state == State.SETTLED,
         sold=sold if funded and payment.use == Use.ORDER else 0,
-        owed=sum(one.amount_minor - in_part.get(one.refund_id, 0) for one in refunds if one.status in owed_of),
+        owed=sum(one.amount_minor - in_part.get(one.refund_id, 0) for one in owed),
         given_back=sum((completed | in_part).values()),
         # An older release, at work beside this one, keeps no record of what the provider made.
         paid_out=sum((completed | paid_out).values()),
