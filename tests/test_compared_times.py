@@ -25,6 +25,7 @@ BY_ONE_CLOCK: Final = {
     "assessment": {"effective_from", "ends_by"},
     "credentials": {
         *("expires_at", "failing_since", "published_at", "effective_from", "decide_by", "created_at", "redeemed_at"),
+        "granted_at",
         *("compared_since", "signed_at"),  # these two begin anew
     },
     "payments": {
@@ -50,17 +51,33 @@ _ORDER: Final = r"(?:<=|>=|(?<![-=])>|<)"
 @pytest.mark.parametrize("name", NAMES)
 def test_every_timestamp_that_is_compared_is_accounted_for(name):
     tables = import_module(f"{name}.tables")
-    columns = {
-        column.name
-        for table in tables.Base.metadata.tables.values()
-        for column in table.columns
-        if isinstance(column.type, DateTime) and column.name != "at"
-    }
+    columns = timestamps(tables.Base)
     brought_forward = {one.column for one in build(name, nowhere()).due_times}
     known = brought_forward.union(*(by_service.get(name, ()) for by_service in (GIVEN, BY_ONE_CLOCK, AMONG_THEMSELVES)))
     found = compared(columns, Path(inspect.getfile(import_module(name))).parent)
     assert found - known == set(), "put it into the service's `due_times`, or say here why it waits for nothing"
     assert known - found == set(), "no longer compared"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_time_is_counted_from_a_stored_one_without_a_limit(name):
+    """It may stand at the calendar's end (`infinity`): `shared.clock.later` ends there, too."""
+    columns = "|".join(timestamps(import_module(f"{name}.tables").Base))
+    counted = re.compile(
+        rf"(?<!Window\.)\b({columns}) [+-] (?!now\b|at\b|grace_seconds \*|timedelta\((?:micro)?seconds=1\))\w"
+    )
+    package = Path(inspect.getfile(import_module(name))).parent
+    lines = [line.strip() for file in package.rglob("*.py") for line in file.read_text().splitlines()]
+    assert [line for line in lines if counted.search(line)] == []
+
+
+def timestamps(base) -> set[str]:
+    return {
+        column.name
+        for table in base.metadata.tables.values()
+        for column in table.columns
+        if isinstance(column.type, DateTime) and column.name != "at"
+    }
 
 
 def compared(columns: set[str], package: Path) -> set[str]:
@@ -70,5 +87,5 @@ def compared(columns: set[str], package: Path) -> set[str]:
         column
         for column in columns
         for line in lines
-        if re.search(rf"\b{column}\b(?: \+ [\w.]+)?[^\w=<>]{{0,3}}{_ORDER}|{_ORDER} [\w.( :{{]*\b{column}\b", line)
+        if re.search(rf"\b{column}\b(?:, [\w.()]+)?[^\w=<>]{{0,3}}{_ORDER}|{_ORDER} [\w.( :{{]*\b{column}\b", line)
     }

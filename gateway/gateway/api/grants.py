@@ -16,6 +16,7 @@ from gateway.domain import accounts as rules
 from gateway.domain import grants
 from gateway.domain.grants import STANDS, GrantState
 from gateway.tables import Account, RoleGrant
+from shared.clock import later
 from shared.database import fetch, now
 from shared.paging import paginate
 from shared.web import (
@@ -78,7 +79,7 @@ async def _viewer(session: AsyncSession, found: Sequence[RoleGrant]) -> Callable
         proposed_by=one.proposed_by,
         proposer_email=emails.get(one.proposed_by, ""),
         proposed_at=one.proposed_at,
-        expires_at=one.proposed_at + STANDS,
+        expires_at=later(one.proposed_at, STANDS),
         decided_by=one.decided_by,
         decided_at=one.decided_at,
     )

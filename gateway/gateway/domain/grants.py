@@ -13,6 +13,7 @@ from itertools import combinations
 from typing import Final
 from uuid import UUID
 
+from shared.clock import later
 from shared.errors import Conflict, Forbidden
 
 STANDS: Final = timedelta(days=7)
@@ -85,4 +86,4 @@ def state_of(outcome: str | None, proposed_at: datetime, now: datetime) -> Grant
     """Return the state of a role grant: its outcome, or whether it still waits or has expired."""
     if outcome is not None:
         return GrantState(outcome)
-    return GrantState.WAITING if now < proposed_at + STANDS else GrantState.EXPIRED
+    return GrantState.WAITING if now < later(proposed_at, STANDS) else GrantState.EXPIRED

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared.clock import later
 from shared.errors import Conflict, Unavailable
 
 
@@ -41,4 +42,4 @@ def published(key: Key, now: datetime, longest_token: timedelta) -> bool:
     """
     if key.withdrawn_at is not None:
         return False
-    return key.retired_at is None or now < key.retired_at + longest_token
+    return key.retired_at is None or now < later(key.retired_at, longest_token)

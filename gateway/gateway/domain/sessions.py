@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 
+from shared.clock import later
 from shared.errors import Unauthenticated
 
 
@@ -52,7 +53,7 @@ def judge(presented: Presented, now: datetime, grace: timedelta) -> Refresh:
         raise InvalidRefreshToken("this session has ended; sign in again")
     if presented.superseded_at is None:
         return Refresh.ROTATE
-    if now < presented.superseded_at + grace:
+    if now < later(presented.superseded_at, grace):
         return Refresh.REPEAT
     return Refresh.REUSED
 

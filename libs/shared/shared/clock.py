@@ -13,6 +13,14 @@ FIRST_DAY: Final = FIRST_INSTANT.date()
 LAST_DAY: Final = LAST_INSTANT.date()
 
 
+def later(at: datetime, by: timedelta) -> datetime:
+    """Return the instant that is later by so much; beyond the calendar, its end: a stored instant may stand there."""
+    try:
+        return max(FIRST_INSTANT, min(at + by, LAST_INSTANT))
+    except OverflowError:
+        return LAST_INSTANT if by > timedelta() else FIRST_INSTANT
+
+
 def system_clock() -> datetime:
     """Return the present instant by this machine's clock, in UTC."""
     return datetime.now(UTC)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from shared.clock import DatabaseClock, system_clock
+from shared.clock import FIRST_INSTANT, LAST_INSTANT, DatabaseClock, later, system_clock
 from shared.database import Database, now
 from shared.messaging.outbox import OutboxNotifier
 from shared.process import Process
@@ -22,6 +22,16 @@ async def test_the_databases_clock_decides(payments, ahead):
             assert abs(now(session) - theirs) < timedelta(seconds=5)
     finally:
         await database.dispose()
+
+
+@pytest.mark.parametrize("days", [0, 1, 14, 4_000_000])
+def test_what_is_later_than_the_end_of_the_calendar_is_its_end(days):
+    by = timedelta(days=days)
+    assert later(LAST_INSTANT, by) == LAST_INSTANT
+    assert later(FIRST_INSTANT, -by) == FIRST_INSTANT
+    at = datetime(2026, 11, 30, tzinfo=UTC)
+    assert later(at, by) == (at + by if days < 100 else LAST_INSTANT)
+    assert later(at, -by) == (at - by if days < 100 else FIRST_INSTANT)
 
 
 def test_what_the_network_may_be_is_no_difference():

@@ -77,6 +77,19 @@ async def test_a_code_holds_for_a_day(driver, learner, clock):
     refused(await confirm(learner, code), 409, "no_address_to_confirm")
 
 
+@pytest.mark.parametrize("end", ["infinity", "-infinity", "9999-12-31T23:59:59Z"])
+async def test_a_code_that_was_sent_at_the_end_of_the_calendar_holds_no_longer_and_another_is_sent(
+    driver, learner, end
+):
+    await ask(learner)
+    code = await driver.code()
+    await driver.session.execute(text(f"update contact_changes set asked_at = '{end}', counted_since = '{end}'"))
+    driver.session.expire_all()
+    refused(await confirm(learner, code), 409, "no_address_to_confirm")
+    assert (await learner.post(CODES)).is_success
+    assert (await confirm(learner, await driver.code())).json()["contact_email"] == NEW
+
+
 async def test_the_address_in_use_gives_the_other_up(driver, learner):
     await ask(learner)
     code = await driver.code()

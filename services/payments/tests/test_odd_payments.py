@@ -7,6 +7,7 @@ from sqlalchemy import select, text
 
 from payments.jobs import (
     ask_about_payments,
+    compare_with_provider,
     expire_orders,
     find_payments,
     follow_refunds,
@@ -294,3 +295,39 @@ async def test_one_sick_session_does_not_keep_the_poller_from_the_others(driver,
     await driver.later(minutes=1)
     await driver.run(find_payments)
     assert (await driver.read(orders[0]))["status"] == "paid"
+
+
+@pytest.mark.parametrize("end", ["infinity", "-infinity", "9999-12-31T23:59:59Z"])
+async def test_an_instant_at_the_end_of_the_calendar_stops_no_job_no_callback_and_no_list(driver, end):
+    """An order, its checkout, payments and comparison with nothing but such instants, beside one that is well."""
+    odd, reference = await driver.buy(await driver.sell())
+    unpaid = await driver.order(await driver.sell())
+    session_id = await driver.open_session(unpaid)
+    well, _ = await driver.buy(await driver.sell())
+    await driver.run(compare_with_provider)
+    stored = {
+        "orders": ["paid_at", "expires_at"],
+        "order_lines": ["access_at"],
+        "payments": ["status_at", "seen_at", "funded_at"],
+        "comparisons": ["began_at"],
+    }
+    for table, columns in stored.items():
+        is_odd = "" if table == "comparisons" else f"where order_id = '{odd['order_id']}'"
+        to_the_end = ", ".join(f"{column} = '{end}'" for column in columns)
+        await driver.session.execute(text(f"update {table} set {to_the_end} {is_odd}"))
+    await driver.session.execute(
+        text(f"update orders set expires_at = '{end}' where order_id = '{unpaid['order_id']}'")
+    )
+    await driver.session.execute(text("update installation set history_accepted_at = now()"))
+    await driver.session.execute(text(f"update payments set ask_at = now() where order_id = '{odd['order_id']}'"))
+    driver.session.expire_all()
+
+    await driver.pay(session_id)
+    await driver.deliver(reference)
+    for job in (compare_with_provider, ask_about_payments, find_payments, return_underpaid, expire_orders):
+        await driver.run(job)
+    assert (await driver.session.scalars(select(SetAside.job))).all() == []
+    async with driver.learner() as client:
+        listed = (await client.get("/v1/orders")).json()
+    assert {one["order_id"] for one in listed["items"]} == {one["order_id"] for one in (odd, unpaid, well)}
+    assert listed["unreadable"] == 0

@@ -11,6 +11,7 @@ from assessment.commands import decisions
 from assessment.domain import regulations, windows
 from assessment.queries import windows as window_queries
 from assessment.tables import Window
+from shared.clock import later
 from shared.database import fetch, now
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
 from shared.ids import new_id
@@ -73,7 +74,7 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
         raise windows.closed("this window is closed and lives by its grace alone", coming)
     decisions.record(session, "window_closed_early", window_id, actor, planned=window.closes_at.isoformat())
     # Half-open, and never empty: a window closed in the instant it opened was still a window.
-    window.closes_at = max(at, window.opens_at + window.opens_at.resolution)
+    window.closes_at = max(at, later(window.opens_at, window.opens_at.resolution))
     _announce_opening(session, window)
     await _announce_if_closed(session, window)
     return window

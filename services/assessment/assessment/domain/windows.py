@@ -8,6 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from assessment.domain.regulations import WindowRule
+from shared.clock import later
 from shared.errors import Conflict, Invalid
 
 
@@ -56,7 +57,7 @@ class Window:
 
 def accepts_until(window: Window) -> datetime:
     """Return the first instant at which no work is taken any more: that of the close, and the grace after it."""
-    return window.closes_at + timedelta(seconds=window.grace_seconds)
+    return later(window.closes_at, timedelta(seconds=window.grace_seconds))
 
 
 def accepts(window: Window, at: datetime) -> bool:

@@ -7,6 +7,7 @@ lives; a compromised one is struck out at once, and everything it signed is sign
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from shared.clock import later
 from shared.errors import Conflict, Unavailable
 
 
@@ -61,5 +62,5 @@ def check_activation(state: str, published_at: datetime, now: datetime) -> None:
     if state != KeyState.NEXT:
         raise NotNext(f"this key is {state}")
     if now - published_at < PUBLISHED_AHEAD:
-        ready = published_at + PUBLISHED_AHEAD
+        ready = later(published_at, PUBLISHED_AHEAD)
         raise PublishedTooRecently(f"it may sign from {ready.isoformat()} on", ready_at=ready.isoformat())

@@ -60,7 +60,7 @@ async def confirm_contact(session: AsyncSession, learner_id: UUID, code: str, di
         change is None
         or change.contact_email is None
         or change.code_digest is None
-        or change.asked_at + policy.confirmation_holds <= at
+        or not timedelta() <= at - change.asked_at < policy.confirmation_holds
     ):
         raise particulars.NoAddressToConfirm("no address waits for its code")
     if not compare_digest(change.code_digest, _digest(digests, learner_id, change.contact_email, code)):
@@ -117,10 +117,10 @@ async def _send_code(
     if change is None:
         change = ContactChange(learner_id=learner_id, emails=0, counted_since=at)
         session.add(change)
-    elif change.counted_since + _DAY <= at:
+    elif not timedelta() <= at - change.counted_since < _DAY:
         change.emails, change.counted_since = 0, at
     if change.emails >= policy.emails_a_day:
-        wait = change.counted_since + _DAY - at
+        wait = _DAY - (at - change.counted_since)
         raise particulars.TooManyConfirmations(
             "so many codes were sent today; go on tomorrow", headers={"Retry-After": str(int(wait.total_seconds()) + 1)}
         )

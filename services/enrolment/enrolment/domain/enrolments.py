@@ -27,6 +27,7 @@ from enrolment.domain.facts import (
     revocations,
 )
 from enrolment.domain.regulations import Regulations
+from shared.clock import later
 from shared.errors import Conflict, Forbidden
 
 
@@ -287,7 +288,7 @@ def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: d
     obstacle = _obstacle(line, situation)
     if obstacle is None:
         return Decision.ACTIVATE
-    return Decision.WAIT if at < line.received_at + regulations.activation_wait else obstacle
+    return Decision.WAIT if at < later(line.received_at, regulations.activation_wait) else obstacle
 
 
 def _obstacle(line: PaidLine, situation: Situation) -> Decision | None:

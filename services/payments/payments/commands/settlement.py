@@ -30,7 +30,7 @@ from payments.domain.unmatched import Why
 from payments.queries.finance import unmatched_sum
 from payments.queries.payments import attempt_for, is_lost_to_the_bank, is_not_used_yet, payment_by_reference
 from payments.tables import CheckoutAttempt, Order, Payment
-from shared.clock import CLOCKS_APART
+from shared.clock import CLOCKS_APART, later
 from shared.database import fetch, now
 from shared.events.payments import (
     PaymentFailed,
@@ -235,7 +235,7 @@ def _plan_question(session: AsyncSession, payment: Payment, order: Order, policy
     at = now(session)
     if not fetched and payment.ask_at is not None and payment.ask_at <= at:
         return  # a contradiction is settled by an answer, and not by another callback
-    asking_ends = order.expires_at + policy.ask_until_after_expiry
+    asking_ends = later(order.expires_at, policy.ask_until_after_expiry)
     if not fetched and payment.method == UNKNOWN_METHOD and payment.provider_status in METHOD_MATTERS:
         payment.ask_at = at  # a callback that leaves out how it was paid
     elif payment.provider_status == ProviderStatus.DELIVERED:

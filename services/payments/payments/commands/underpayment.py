@@ -12,6 +12,7 @@ from payments.domain.policy import policy_of
 from payments.domain.refunds import Reason
 from payments.queries.payments import confirming_payment, payments_under_way, underpaid_payments
 from payments.tables import Order
+from shared.clock import later
 from shared.database import fetch, now
 
 
@@ -41,7 +42,7 @@ async def give_up_underpaid(session: AsyncSession, order_id: UUID) -> None:
     if order.status == OrderStatus.UNDERPAID:
         refund_after = policy_of(order.regulations_version).underpaid_refund_after
         underpaid = await underpaid_payments(session, order_id)
-        if any(payment.funded_at is None or payment.funded_at + refund_after > now(session) for payment in underpaid):
+        if any(one.funded_at is None or later(one.funded_at, refund_after) > now(session) for one in underpaid):
             return
         if await payments_under_way(session, order_id):
             return

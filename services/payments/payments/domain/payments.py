@@ -7,6 +7,7 @@ from enum import Enum, StrEnum, auto
 from typing import Final
 
 from payments.domain.policy import Policy
+from shared.clock import later
 from shared.errors import Unauthenticated
 
 
@@ -162,7 +163,7 @@ def judge(  # noqa: PLR0911 - a table of cases, read from above
         return Verdict.IGNORE
     if fetched:
         older = fact.status not in FOLLOWS[last.status] and last.status in AHEAD[fact.status]
-        believed = not older or fact.at > last.at + patience
+        believed = not older or fact.at > later(last.at, patience)
         return Verdict.APPLY if believed else Verdict.DOUBT
     newer = (fact.at, RANK[fact.status]) > (last.at, RANK[last.status])
     return Verdict.APPLY if newer and fact.status in FOLLOWS[last.status] else Verdict.ASK

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from shared.clock import later
 from shared.regulations import Versions, begins
 
 
@@ -50,7 +51,7 @@ class Policy:
     def next_question(self, began_at: datetime, now: datetime) -> datetime:
         """Return when to ask the provider next about what began then, if it reports nothing by itself."""
         began_at = min(began_at, now)  # else it was seen by a clock that stood ahead
-        planned = (began_at + delay for delay in self.ask_after)
+        planned = (later(began_at, delay) for delay in self.ask_after)
         return next((at for at in planned if at > now), now + self.ask_every)
 
 

@@ -7,6 +7,7 @@ from enum import Enum, StrEnum, auto
 from typing import Final, Protocol
 
 from payments.domain.policy import Policy
+from shared.clock import later
 from shared.errors import Conflict
 
 
@@ -189,7 +190,7 @@ def judge(last: LastReported | None, fact: RefundFact, *, fetched: bool, patienc
             return Verdict.APPLY if fact.currency and not last.currency else Verdict.KNOWN
         return Verdict.APPLY if fetched or fact.at > last.at else Verdict.ASK
     if fetched:
-        believed = fact.status in FOLLOWS[last.status] or fact.at > last.at + patience
+        believed = fact.status in FOLLOWS[last.status] or fact.at > later(last.at, patience)
         return Verdict.APPLY if believed else Verdict.DOUBT
     return Verdict.APPLY if fact.at > last.at and FOLLOWS[last.status] else Verdict.ASK
 
@@ -201,8 +202,8 @@ def cooling_off_ends(contract_at: datetime, access_at: datetime | None, policy: 
     those of the policy's time zone.
     """
     began = max(contract_at, access_at or contract_at).astimezone(policy.time_zone)
-    last_day = began.date() + timedelta(days=policy.cooling_off_days)
-    return datetime.combine(last_day + timedelta(days=1), time(), policy.time_zone)
+    ends = later(began, timedelta(days=policy.cooling_off_days + 1))
+    return datetime.combine(ends.date(), time(), policy.time_zone)
 
 
 def status_of(

@@ -18,6 +18,7 @@ from payments.domain.public_urls import PublicUrls
 from payments.jobs.paging import ListIncomplete, Walk
 from payments.queries.payments import payment_by_reference
 from payments.tables import CheckoutAttempt, Order, Payment
+from shared.clock import later
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
 
@@ -97,7 +98,8 @@ async def find_payments(work: Work) -> None:
             attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update={"key_share": True})
             policy = policy_of(order.regulations_version)
             following = policy.next_question(attempt.started_at, work.now())
-            attempt.ask_at = following if following < order.expires_at + policy.ask_until_after_expiry else None
+            asking_ends = later(order.expires_at, policy.ask_until_after_expiry)
+            attempt.ask_at = following if following < asking_ends else None
             if fact is None:
                 return
             if await payment_by_reference(session, provider.name, fact.reference) is None:

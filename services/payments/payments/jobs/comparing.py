@@ -28,7 +28,7 @@ from payments.jobs.paging import ListIncomplete, Walk
 from payments.jobs.refunding import ask_about_refund
 from payments.tables import Comparison, Payment
 from shared import telemetry
-from shared.clock import CLOCKS_APART
+from shared.clock import CLOCKS_APART, later
 from shared.due_rows import forget, is_the_row, set_aside
 from shared.jobs import JobFunction, Work
 from shared.messaging import history
@@ -80,10 +80,10 @@ async def _begin(work: Work) -> Comparison | None:
             return run
         restored_at = await history.restored_at(session)
         restored = restored_at is not None and run.began_at < restored_at
-        if run.began_at + rhythm.every > now and run.began_at <= now + CLOCKS_APART and not restored:
+        if later(run.began_at, rhythm.every) > now and run.began_at <= now + CLOCKS_APART and not restored:
             return None
         # A database restored from a copy lacks what came in after the copy was made.
-        run.since = min(run.since, run.began_at - rhythm.back) if restored else now - rhythm.back
+        run.since = min(run.since, later(run.began_at, -rhythm.back)) if restored else now - rhythm.back
         run.began_at, run.finished_at = now, None
         run.stage, run.page = STAGES[0], 1
         return run

@@ -34,6 +34,7 @@ from payments.domain.unmatched import Why
 from payments.queries.payments import disputed_payments, is_disputed
 from payments.queries.refunds import provider_refunds_of
 from payments.tables import Order, Payment, Refund
+from shared.clock import later
 from shared.due_rows import for_each
 from shared.jobs import JobFunction, Work
 
@@ -205,7 +206,7 @@ async def _await_effect(work: Work, claim: _LeasedRefund) -> None:
         if row.revision != claim.revision or row.submitted_at is None:
             return
         policy = policy_of(order.regulations_version)
-        if work.now() < row.submitted_at + policy.refund_takes_effect_within:
+        if work.now() < later(row.submitted_at, policy.refund_takes_effect_within):
             row.ask_at = policy.next_question(row.submitted_at, work.now())
         else:
             await refunds.fail_refund(session, row, "no_effect_seen")

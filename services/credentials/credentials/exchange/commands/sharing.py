@@ -22,6 +22,7 @@ from credentials.tables.people import Person
 from credentials.tables.sharing import Share, Viewing
 from openbadges.keys import Signer
 from openbadges.signable import instant
+from shared.clock import later
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import ShareGranted, ShareRevoked, ShareViewed
@@ -95,7 +96,7 @@ async def redeem_code(session: AsyncSession, client_id: str, code: str, secrets:
         raise sharing.NoSuchCode("no consent for you has this code")
     sharing.check_consent(state_of(share, now))
     if share.redeemed_at is None:
-        if share.granted_at + policies.in_force(now).sharing.code_life <= now:
+        if later(share.granted_at, policies.in_force(now).sharing.code_life) <= now:
             raise sharing.NoSuchCode("the code is too old; ask the learner for a new one")
         share.redeemed_at = now
     return share
