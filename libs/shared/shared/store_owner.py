@@ -13,7 +13,7 @@ from sqlalchemy import delete, select, update
 
 from shared.database import Database
 from shared.due_rows import set_aside
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.jobs import Work
 from shared.messaging.tables import Installation, SetAside
 from shared.storage import ObjectStorage, StorageUnavailable

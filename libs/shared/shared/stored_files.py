@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from shared import telemetry
 from shared.due_rows import for_each, set_aside
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.jobs import Work
 from shared.messaging.tables import SetAside
 from shared.storage import ObjectStorage, StorageUnavailable

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.clock import Clock
-from shared.files import Checked, FileCheck, FileKind, UploadTooSlow
+from shared.file_checks import Checked, FileCheck, FileKind, UploadTooSlow
 from shared.ids import new_id
 from shared.storage import Storage
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from shared.database import Database
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.jobs import Work
 from shared.messaging.tables import SetAside
 from shared.orphans import files_command, remove_orphans

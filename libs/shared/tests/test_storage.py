@@ -11,7 +11,7 @@ from obstore.store import MemoryStore
 from sqlalchemy import text
 
 from embedded import ports
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.jobs import Work
 from shared.storage import PART_BYTES, ObjectStorage, StorageUnavailable, Trashed, open_storage
 from shared.web.files import attachment

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from shared import telemetry
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.running import Server
 from shared.storage import CHUNK_BYTES, ObjectStorage, StorageUnavailable
 from shared.store_owner import guard_store

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assessment.domain import attempts, marks, regulations, windows
 from assessment.domain.attempts import AttemptState, EnrolmentStatus
 from assessment.domain.windows import Window
-from shared import files
+from shared import file_checks
 from shared.ids import new_id
 from shared.regulations import UnknownRegulations
 
@@ -223,19 +223,19 @@ def test_a_mark_outside_the_scale_is_refused(raw):
     ],
 )
 def test_a_files_name_has_no_folders_and_nothing_invisible(given_name, shown):
-    assert files.clean_name(given_name) == shown
+    assert file_checks.clean_name(given_name) == shown
 
 
 @pytest.mark.parametrize("name", ["", "report", ".pdf", "..", "report.", "a/", "  .pdf", "x" * 300 + ".pdf"])
 def test_a_file_needs_a_name_with_an_ending(name):
-    with pytest.raises(files.BadFileName):
-        files.clean_name(name)
+    with pytest.raises(file_checks.BadFileName):
+        file_checks.clean_name(name)
 
 
 def test_only_the_kinds_the_regulations_name_are_taken():
-    assert files.kind_of("a.PDF", RULES.file_kinds).name == "pdf"
-    with pytest.raises(files.FileTypeNotAllowed):
-        files.kind_of("a.exe", RULES.file_kinds)
+    assert file_checks.kind_of("a.PDF", RULES.file_kinds).name == "pdf"
+    with pytest.raises(file_checks.FileTypeNotAllowed):
+        file_checks.kind_of("a.exe", RULES.file_kinds)
 
 
 SAMPLES = {
@@ -247,8 +247,8 @@ SAMPLES = {
 }
 
 
-def check(kind: str, *chunks: bytes, longest: int = 1000) -> files.Checked:
-    checking = files.FileCheck(files.kind_of(f"a.{kind}", RULES.file_kinds), longest)
+def check(kind: str, *chunks: bytes, longest: int = 1000) -> file_checks.Checked:
+    checking = file_checks.FileCheck(file_checks.kind_of(f"a.{kind}", RULES.file_kinds), longest)
     for chunk in chunks:
         checking.take(chunk)
     return checking.finish()
@@ -276,21 +276,21 @@ def test_a_file_is_what_its_name_says_however_it_is_cut(kind):
     ],
 )
 def test_content_that_is_not_what_its_name_says_is_refused(kind, content):
-    with pytest.raises(files.FileNotAsNamed):
+    with pytest.raises(file_checks.FileNotAsNamed):
         check(kind, content)
 
 
 def test_a_file_stops_at_its_longest():
     assert check("txt", b"x" * 1000)
-    with pytest.raises(files.FileTooLarge):
+    with pytest.raises(file_checks.FileTooLarge):
         check("txt", b"x" * 1000, b"y")
 
 
 def test_an_empty_file_is_refused():
-    with pytest.raises(files.FileEmpty):
+    with pytest.raises(file_checks.FileEmpty):
         check("pdf")
 
 
 def test_what_is_announced_too_large_is_refused_before_its_first_byte():
-    with pytest.raises(files.FileTooLarge):
-        files.plan_check("a.pdf", RULES.longest_file_bytes + 1, RULES.file_kinds, RULES.longest_file_bytes)
+    with pytest.raises(file_checks.FileTooLarge):
+        file_checks.plan_check("a.pdf", RULES.longest_file_bytes + 1, RULES.file_kinds, RULES.longest_file_bytes)

@@ -12,7 +12,7 @@ from assessment import jobs
 from assessment.tables import Decision, Submission, Window
 from shared.due_rows import list_set_aside
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
-from shared.files import FileTooLarge
+from shared.file_checks import FileTooLarge
 from shared.jobs import Work
 from shared.messaging.tables import Outgoing
 from shared.storage import ObjectStorage, StorageUnavailable, open_storage

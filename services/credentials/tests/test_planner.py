@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from credentials.domain import regulations as regs
 from credentials.domain.credit import Credit, CreditStatus, Source
-from credentials.domain.forecast import forecast, left_out
+from credentials.domain.forecasts import forecast, left_out
 from credentials.domain.options import Award
 from credentials.domain.planner import Course, cheapest, fewest, naming, plans, quickest
 from credentials.domain.titles import title_of

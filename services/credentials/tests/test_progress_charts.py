@@ -2,8 +2,8 @@
 
 from xml.etree import ElementTree as ET
 
-from credentials.adapters import progress_chart
-from credentials.adapters.progress_chart import Step, SubjectProgress
+from credentials.adapters import progress_charts
+from credentials.adapters.progress_charts import Step, SubjectProgress
 from credentials.commands import awards
 from shared.ids import new_id
 
@@ -81,7 +81,7 @@ def test_any_name_is_drawn_as_text() -> None:
         "دراسات",
         "A" * 200,
     ]
-    svg = progress_chart.draw_progress_chart(
+    svg = progress_charts.draw_progress_chart(
         [SubjectProgress(name, 13, 2, 1) for name in names],
         [Step("PGCert", 60, 75, names)],
         module_credits=15,

@@ -9,7 +9,7 @@ from sqlalchemy import Exists, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from enrolment.adapters.facts import read
+from enrolment.adapters.stored_facts import read
 from enrolment.domain import enrolments, study
 from enrolment.domain.enrolments import Decision
 from enrolment.domain.facts import Fact
@@ -35,7 +35,7 @@ from enrolment.tables import (
 )
 from shared.directory import PersonEntry
 from shared.events.assessment import CreditAwarded, SubmissionReceived
-from shared.files import Checked
+from shared.file_checks import Checked
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from enrolment.adapters.facts import digest, kind_of, read
+from enrolment.adapters.stored_facts import digest, kind_of, read
 from enrolment.domain import facts as kinds
 from enrolment.domain.enrolments import Ground
 from enrolment.domain.facts import Fact

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel
 
-from enrolment.adapters.facts import digest, kind_of, read
+from enrolment.adapters.stored_facts import digest, kind_of, read
 from enrolment.domain import facts
 from enrolment.handlers import DECIDING, RECORDED
 from shared.events.payments import PaymentConfirmed

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import ClientDisconnect
 
 from shared.errors import DomainError
-from shared.files import (
+from shared.file_checks import (
     BadFileName,
     Checked,
     FileEmpty,

@@ -28,7 +28,7 @@ from assessment.domain.windows import WindowIsClosed, WindowNotOpen, WindowState
 from assessment.queries import enrolments, windows
 from assessment.tables import Enrolment, Submission
 from shared.database import fetch, now
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy
 from shared.web import (

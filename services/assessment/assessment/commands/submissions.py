@@ -20,7 +20,7 @@ from assessment.queries.windows import accepting_windows, coming_window, seen
 from assessment.tables import Attempt, Enrolment, ErasedAuthor, MisconductCase, Submission, UploadUnderWay, Window
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.assessment import SubmissionReceived
-from shared.files import FileKind, plan_check
+from shared.file_checks import FileKind, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.sessions import note_failure, outside_transaction
@@ -57,7 +57,8 @@ async def submit_work(
     What decides is the instant its last byte came, in whatever order files are recorded: one that came before the
     file that stands is superseded at once, and of one instant the file recorded last stands. The same bytes again are
     the same submission. A file that came too late is kept as a draft (its state is `late`): it counts for nothing.
-    Raises the errors of `attempts.admit` and of `shared.files`, and Unknown where the learner was anonymised meanwhile.
+    Raises the errors of `attempts.admit` and of `shared.file_checks`, and Unknown where the learner was anonymised
+    meanwhile.
     """
     plan = await _plan(session, enrolment, window_id, upload)
     upload_id = await _note_begin(session, plan, policy)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from shared.files import FileKind, file_kind
+from shared.file_checks import FileKind, file_kind
 from shared.regulations import Versions, begins
 
 

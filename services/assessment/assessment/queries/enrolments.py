@@ -29,7 +29,7 @@ from assessment.tables import (
 )
 from shared.database import fetch, now
 from shared.errors import DomainError
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.paging import PageRequest, paginate
 
 

@@ -24,7 +24,7 @@ from credentials.api.forecast_shapes import (
     Supposition,
     UnreachableLevel,
 )
-from credentials.domain import forecast, plan_requests, planner, shortfalls
+from credentials.domain import forecasts, plan_requests, planner, shortfalls
 from credentials.domain.credit import Credit, countable
 from credentials.domain.options import Award, Option, options
 from credentials.domain.plan_requests import SubjectWithoutCourses, UnknownCourse, UnknownTitle
@@ -67,14 +67,14 @@ async def read_award_outlook(
     versions, on_hold = record.versions(now), await is_on_hold(session, caller.own_id)
     market = await _market(session, now, None, caller.own_id)
     found = [
-        forecast.forecast(one, record.facts(), record.live_awards(), market.courses, versions, title=title, most=most)
+        forecasts.forecast(one, record.facts(), record.live_awards(), market.courses, versions, title=title, most=most)
         for one in plan_requests.levels_of(versions, level)
     ]
     plan_requests.check_title(title, exists=any(one.nearest or title in one.held_titles for one in found))
     return ForecastView(
         as_at=now,
         on_hold=on_hold,
-        excluded=_excluded(forecast.left_out(record.facts(), versions[0], on_hold=on_hold)),
+        excluded=_excluded(forecasts.left_out(record.facts(), versions[0], on_hold=on_hold)),
         left_out=market.left_out(shortfalls.left_out_courses(market.courses, (), versions[0])),
         levels=[_level(one, market) for one in found],
     )
@@ -170,7 +170,7 @@ async def _market(session: Session, now: datetime, currency: str | None, learner
 
 async def _subjects(session: Session, earned: Iterable[Credit], asked: Iterable[str], now: datetime) -> set[str]:
     """Return all subjects there are. Raises SubjectWithoutCourses where one that is asked for is none of them."""
-    known = await courses.subjects_there_are(session, now) | forecast.subjects_of((), earned)
+    known = await courses.subjects_there_are(session, now) | forecasts.subjects_of((), earned)
     plan_requests.check_subjects(set(asked) - known)
     return known
 
@@ -276,7 +276,7 @@ def _supposed_level(
     versions: Sequence[Regulations],
 ) -> SupposedLevel:
     level, regulations = levels_under(versions)[code]
-    missing, words = forecast.lacking(level, credit, awards, regulations)
+    missing, words = forecasts.lacking(level, credit, awards, regulations)
     opened = [option_view(option) for option in found]
     return SupposedLevel(level=code, options=opened, missing=missing, words=None if opened else words)
 
@@ -287,11 +287,11 @@ def _left_out(credit_id: str, reason: str) -> LeftOutCredit:
         credit_id=UUID(credit_id) if place is None else None,
         supposed=place,
         reason=reason,
-        words=forecast.WORDS[reason],
+        words=forecasts.WORDS[reason],
     )
 
 
-def _level(one: forecast.Forecast, market: Market) -> LevelForecast:
+def _level(one: forecasts.Forecast, market: Market) -> LevelForecast:
     return LevelForecast(
         level=one.level,
         label=one.label,
@@ -310,5 +310,5 @@ def _level(one: forecast.Forecast, market: Market) -> LevelForecast:
     )
 
 
-def _excluded(found: Iterable[forecast.Excluded]) -> list[ExcludedView]:
+def _excluded(found: Iterable[forecasts.Excluded]) -> list[ExcludedView]:
     return [ExcludedView(credit_id=UUID(one.credit_id), reason=one.reason, words=one.words) for one in found]

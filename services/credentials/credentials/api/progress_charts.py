@@ -6,13 +6,13 @@ from uuid import UUID
 
 from fastapi import Response
 
-from credentials.adapters import progress_chart
+from credentials.adapters import progress_charts
 from credentials.adapters.credential_issuer import CredentialIssuer
-from credentials.adapters.progress_chart import Step, SubjectProgress
+from credentials.adapters.progress_charts import Step, SubjectProgress
 from credentials.api.bodies import TEXT
-from credentials.domain import forecast, plan_requests, regulations
+from credentials.domain import forecasts, plan_requests, regulations
 from credentials.domain.credit import countable
-from credentials.domain.forecast import Forecast
+from credentials.domain.forecasts import Forecast
 from credentials.queries import courses
 from credentials.queries.records import record_of
 from credentials.tables.awards import Award
@@ -43,7 +43,7 @@ async def read_stack_picture(session: ReadSession, caller: CallerOf) -> Response
     studied = [one.course for one in await courses.studied_by(session, caller.own_id, now)]
     on_sale = [one.course for one in await courses.on_sale(session, now)]
     levels = [
-        forecast.forecast(level, record.facts(), record.live_awards(), [*on_sale, *studied], versions, most=1)
+        forecasts.forecast(level, record.facts(), record.live_awards(), [*on_sale, *studied], versions, most=1)
         for level in plan_requests.levels_of(versions, None)
     ]
     ahead = sorted((one for one in levels if one.missing and one.nearest), key=lambda one: bool(one.held_titles))
@@ -51,7 +51,7 @@ async def read_stack_picture(session: ReadSession, caller: CallerOf) -> Response
     counted = Counter(str(credit.subject) for credit in countable(record.facts(), versions[0]).credits)
     studying = Counter(course.subject for course in studied)
     coming = Counter(course.subject for course in near.plan.to_buy) if near else Counter[str]()
-    svg = progress_chart.draw_progress_chart(
+    svg = progress_charts.draw_progress_chart(
         [
             SubjectProgress(subject, counted[subject], studying[subject], coming[subject])
             for subject in sorted({*counted, *studying, *coming}, key=lambda name: (-counted[name], name.casefold()))
@@ -82,7 +82,7 @@ async def read_award_picture(
     record = await record_of(session, award.learner_id, now_of(session))
     version = regulations.find(award.regulations_version)
     stands_on = record.allocations[award_id]
-    svg = progress_chart.draw_award(
+    svg = progress_charts.draw_award(
         award.title,
         level=version.level(award.level).label,
         modules=Counter(line.subject for line in record.lines if line.credit.credit_id in stands_on),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
-from shared.files import FileKind, file_kind
+from shared.file_checks import FileKind, file_kind
 from shared.regulations import Versions, begins
 
 

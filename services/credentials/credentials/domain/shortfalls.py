@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from credentials.domain.credit import Credit
-from credentials.domain.forecast import WORDS, listed, not_on_sale
+from credentials.domain.forecasts import WORDS, listed, not_on_sale
 from credentials.domain.options import Award
 from credentials.domain.plan_requests import PlanRequest
 from credentials.domain.planner import Course, Plan, fewest, misfit, plans

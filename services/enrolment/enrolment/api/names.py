@@ -26,7 +26,7 @@ from enrolment.domain.particulars import (
 from enrolment.tables import Name, NameEvidence, NameRequest
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from enrolment import queries
-from enrolment.adapters.facts import digest, kind_of
+from enrolment.adapters.stored_facts import digest, kind_of
 from enrolment.domain import enrolments, regulations
 from enrolment.domain.enrolments import Decision, DerivedState, EnrolmentStatus
 from enrolment.domain.facts import Fact, PaymentLost, Reinstatement, Withdrawal

@@ -13,7 +13,7 @@ from enrolment.tables import Learner, NameEvidence, NameRequest
 from shared.access import refuse_own
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.emails import enqueue_email
-from shared.files import plan_check
+from shared.file_checks import plan_check
 from shared.ids import new_id
 from shared.sessions import outside_transaction
 from shared.storage import Storage
@@ -58,7 +58,7 @@ async def add_evidence(
 ) -> NameEvidence:
     """Check and store a file of evidence; the same bytes again are the same file.
 
-    Raises NameRequestNotDraft, TooMuchNameEvidence, and the errors of `shared.files`.
+    Raises NameRequestNotDraft, TooMuchNameEvidence, and the errors of `shared.file_checks`.
     """
     policy, request_id, learner_id = particulars.policy(), request.request_id, request.learner_id
     _must_be_draft(request)

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 
 from shared.errors import Conflict, Forbidden, TooMany
-from shared.files import FileKind, file_kind
+from shared.file_checks import FileKind, file_kind
 
 
 class NameRequestOpen(Conflict):

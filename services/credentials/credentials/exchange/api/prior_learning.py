@@ -30,7 +30,7 @@ from credentials.exchange.queries.prior_learning import credit_of_prior_learning
 from credentials.tables.prior_learning import Evidence, PriorLearning
 from shared.access import Caller
 from shared.database import Unknown, fetch
-from shared.files import Checked
+from shared.file_checks import Checked
 from shared.paging import paginate
 from shared.storage import ObjectStorage
 from shared.uploads import UploadPolicy

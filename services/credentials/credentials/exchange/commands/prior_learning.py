@@ -27,7 +27,7 @@ from shared.access import refuse_own
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import CreditRecognised, RecognitionDecided, RecognitionRevoked
-from shared.files import plan_check
+from shared.file_checks import plan_check
 from shared.ids import new_id
 from shared.messaging import publish
 from shared.sessions import outside_transaction
@@ -81,7 +81,7 @@ async def add_evidence(
 ) -> Evidence:
     """Check and store a file as evidence; the same bytes again are the same file.
 
-    Raises HolderAnonymised, NotDraft, TooMuchEvidence, and the errors of `shared.files`.
+    Raises HolderAnonymised, NotDraft, TooMuchEvidence, and the errors of `shared.file_checks`.
     """
     policy = policies.in_force(now_of(session)).recognition
     recognition_id, learner_id = application.recognition_id, application.learner_id

@@ -12,7 +12,7 @@ from credentials.queries.records import is_in_force
 from credentials.tables.courses import OfferedCourse
 from credentials.tables.facts import Credit, Revocation, SubjectName
 from credentials.tables.prior_learning import Evidence, PriorLearning
-from shared.files import Checked
+from shared.file_checks import Checked
 
 
 def recognitions_query(learner_id: UUID | None, state: str | None) -> Select[PriorLearning]:
