@@ -110,7 +110,7 @@ async def list_role_grants(
     account_id: Annotated[UUID | None, Query(description="Only this account's")] = None,
     waiting: Annotated[bool, Query(description="Only what waits for a second word")] = False,
 ) -> Page[RoleGrantView]:
-    """What was proposed, by whom, and what has become of it, the newest first (operators)."""
+    """Every proposal of roles, by whom it was made and what has become of it, the newest first (operators)."""
     statement = queries.role_grants(account_id, waiting_since=now(session) - STANDS if waiting else None)
     by = [RoleGrant.proposed_at, RoleGrant.grant_id]
     found, cursor = await paginate(session, statement, paging, by=by, descending=True)
@@ -138,5 +138,5 @@ async def confirm_role_grant(grant_id: UUID, session: Session, caller: CallerOf)
     responses=error_responses(rules.OwnGrant, grants.GrantNotWaiting),
 )
 async def refuse_role_grant(grant_id: UUID, session: Session, caller: CallerOf) -> RoleGrantView:
-    """Refuse what was proposed, or take one's own proposal back (operators)."""
+    """Refuse the roles that another operator proposed, or take one's own proposal back (operators)."""
     return await _view(session, await commands.refuse_grant(session, grant_id, by=caller.own_id))

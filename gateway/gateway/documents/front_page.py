@@ -29,7 +29,7 @@ def front_document(release: str, contact: str, accounts: Mapping[str, str]) -> b
 
 
 def front_page(contact: str, accounts: Mapping[str, str], *, from_payment: bool) -> str:
-    """Return the front page as HTML; with `from_payment` it begins with what happens once it is paid, or not."""
+    """Return the front page as HTML; with `from_payment` it begins with what happens after a visit to a pay page."""
     cards: list[str] = []
     level = "h2" if from_payment else "h1"
     if from_payment:

@@ -72,7 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride] - asyncio's own type
-        """Answer what is asked before closing: a caller that closed its sending side still reads (a half-close)."""
+        """Answer what was asked before closing: a caller that closed its sending side still reads (a half-close)."""
         self._stop_timer()
         cycle = self.cycle
         if self._in_head or not cycle or cycle.response_complete or cycle.more_body:

@@ -15,7 +15,7 @@ _TICK: Final = 0.1  # seconds
 
 
 class Expiring(Protocol):
-    """What has a time limit: `deadline` is an instant of the monotonic clock; `expire` is called once it has passed."""
+    """A thing with a time limit: `deadline` is an instant of the monotonic clock, after which `expire` is called."""
 
     deadline: float
 
@@ -93,7 +93,7 @@ class Upstream:
         return None
 
     async def acquire(self, *, fresh: bool = False, deadline: float = math.inf) -> Connection:
-        """Return a connection with no exchange on it, a new one where `fresh`. First come, first served.
+        """Return a connection that is free, a new one where `fresh`. Who asked first is served first.
 
         :raises ServiceUnreachable: 503, none could be opened
         :raises ServiceBusy: 503, all are in use for longer than a connect may take, or until the deadline

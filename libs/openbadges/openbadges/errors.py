@@ -26,11 +26,11 @@ class BadgeError(Exception):
 
 
 class Malformed(BadgeError):
-    """It cannot be read at all."""
+    """A document cannot be read as a credential at all."""
 
 
 class Invalid(BadgeError):
-    """It can be read, and must not say what it says."""
+    """A document can be read, and says what no credential may say."""
 
 
 class TooLarge(BadgeError):
@@ -38,4 +38,4 @@ class TooLarge(BadgeError):
 
 
 class Busy(BadgeError):
-    """It cannot be looked at now; nothing is wrong with it."""
+    """There is no room to check a credential now; nothing is wrong with it."""

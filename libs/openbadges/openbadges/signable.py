@@ -1,4 +1,4 @@
-"""What can be signed, and how it is written: texts, addresses, instants."""
+"""Texts, addresses and instants in the form in which a credential may hold them to be signed."""
 
 import re
 from datetime import UTC, datetime

@@ -110,7 +110,7 @@ class Caller:
 
     @property
     def is_staff(self) -> bool:
-        """Whether the rule admits one of the caller's roles whoever owns the object."""
+        """Whether the rule admits the caller as staff, by a role that may see everybody's objects."""
         return bool(self.roles & self.rule.staff)
 
     @property

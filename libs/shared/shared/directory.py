@@ -26,7 +26,8 @@ READ_SECONDS = 10.0
 
 
 class DirectoryEntry(BaseModel, ABC):
-    """One entry of a directory: its present state. Fields it does not know are ignored, so that owners may add some."""
+    """The present state of one person, course or other thing that a directory lists. Fields it does not know are
+    ignored, so that owners may add some."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 

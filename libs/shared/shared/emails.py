@@ -63,7 +63,7 @@ async def enqueue_email(session: AsyncSession, *, kind: str, about: object, to: 
 
 
 class Mailer(Protocol):
-    """What e-mails are sent through."""
+    """Sends e-mails: an SMTP server, or a stand-in that keeps them."""
 
     async def send(self, message: EmailMessage) -> None:
         """Send a message within `LONGEST_SECONDS`; `trouble_of` says what an error that is raised means."""
@@ -227,7 +227,7 @@ _FAILED = text("""
 
 
 class NotKept(Conflict):
-    """What the e-mail said is no longer there; whoever should have had it is informed in another way."""
+    """The text of an e-mail is no longer stored, so it cannot be sent; its reader is informed in another way."""
 
 
 class NotFailed(Conflict):

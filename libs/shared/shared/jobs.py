@@ -49,7 +49,7 @@ ENDS, REMOVES = Effect.ENDS, Effect.REMOVES
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a job is given. It opens its own transactions: none may be held while the outside world is asked."""
+    """What a job works with. A job opens its own transactions: none may be held while the outside world is asked."""
 
     database: Database
     resources: Mapping[type, Any]  # Any: whatever app.py built

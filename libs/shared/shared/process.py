@@ -300,7 +300,7 @@ class Process:
 
 
 async def _for_ever(name: str, part: Callable[[], Coroutine[None, None, None]]) -> None:
-    """Run a loop, and begin it again where it failed: the last net, for errors that the loop itself does not catch."""
+    """Run a loop, and begin it again where it failed with an error that the loop itself does not catch."""
     while True:
         try:
             await _ending_when_cancelled(part)

@@ -40,7 +40,7 @@ class AcceptStep:
 
 
 class NothingLost(Conflict):
-    """Lost history is accepted once it is known that it is lost."""
+    """Lost history can be accepted only where history was found lost."""
 
 
 def add_arguments(parser: argparse.ArgumentParser, step: AcceptStep | None = None) -> None:

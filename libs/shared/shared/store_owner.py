@@ -79,7 +79,7 @@ async def see_owner(work: Work) -> None:
 
 
 async def claim_anew(work: Work) -> None:
-    """Make the store this installation's, whosever it was and however empty it is: a person says so.
+    """Make the store this installation's because a person says so, whichever it belonged to and however empty it is.
 
     Raises StorageUnavailable.
     """
@@ -129,7 +129,7 @@ async def _refused(work: Work, since: datetime | None) -> str | None:
 
 
 async def named_of(work: Work, keys: Sequence[str]) -> Mapping[str, Checked]:
-    """Return those of the keys that a row names, each with what it says of the file."""
+    """Return the keys that rows name, each with the size and digest that its row has of the file."""
     if not keys:
         return {}
     async with work.database.transaction() as session:

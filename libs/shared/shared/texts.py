@@ -22,8 +22,8 @@ def is_storable(text: str) -> bool:
 
 
 def in_a_line(foreign: object) -> str:
-    """Return a text as a terminal shows it in one line: line ends, control characters and halves of surrogate pairs are
-    written as Python's escapes."""
+    """Return a text to be printed in one line of a terminal: line ends, control characters and halves of surrogate
+    pairs are written as Python's escapes."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(foreign))
 
 

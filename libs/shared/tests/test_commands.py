@@ -157,7 +157,9 @@ def sessions_are_shut(api, monkeypatch):
 
 
 @fast_way
-async def test_a_hot_command_writes_rows_events_and_reply_without_a_session(api, payments, way, sessions_are_shut):
+async def test_a_command_on_the_fast_path_writes_rows_events_and_reply_without_a_session(
+    api, payments, way, sessions_are_shut
+):
     class Sender:
         def has_room(self, count):
             return True
@@ -198,7 +200,7 @@ async def test_what_is_out_of_the_ordinary_takes_the_fallback(api, payments, way
     assert await counts(payments) == (1, 1, 1)
 
 
-async def test_a_hot_command_writes_nothing_that_is_there_already(api, payments):
+async def test_a_command_on_the_fast_path_writes_nothing_that_is_there_already(api, payments):
     taken = Refund(refund_id=new_id(), learner_id=new_id(), amount_minor=1)
     await delivery.ASK.run(api.database, [taken], [delivery.refund_of()], learner_id=taken.learner_id)
     another = Refund(refund_id=new_id(), learner_id=new_id(), amount_minor=1)
@@ -208,7 +210,7 @@ async def test_a_hot_command_writes_nothing_that_is_there_already(api, payments)
     assert await counts(payments) == (1, 1, 0)
 
 
-async def test_events_of_a_hot_command_keep_their_order(api, payments):
+async def test_events_of_a_command_on_the_fast_path_keep_their_order(api, payments):
     events = [delivery.refund_of() for _ in range(20)]
     await delivery.ASK.run(api.database, [], events, learner_id=new_id())
     bodies = await payments.all("select body from outbox order by position")
@@ -216,7 +218,7 @@ async def test_events_of_a_hot_command_keep_their_order(api, payments):
 
 
 @fast_way
-async def test_ownership_is_proven_before_anything_is_written_hot(api, payments, way, monkeypatch):
+async def test_ownership_is_proven_before_anything_is_written_on_the_fast_path(api, payments, way, monkeypatch):
     async def forget_to_ask(call: Call) -> Response:
         response = Response(b"{}", 201)
         await delivery.ASK.run(

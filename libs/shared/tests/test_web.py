@@ -42,7 +42,7 @@ async def test_no_connection_to_be_had_is_503_with_retry_after(api):
         assert answer.headers["retry-after"]
 
 
-async def test_a_hot_read_names_its_values_and_is_refused_like_any_other(api):
+async def test_a_read_on_the_fast_path_names_its_values_and_is_refused_like_any_other(api):
     async with client(api) as caller:
         assert (await caller.get("/v1/raw", params={"of": 2})).json() == {"half": 3, "whole": 6}
         wrong = await caller.get("/v1/raw", params={"of": 0})  # our fault, not the database's
@@ -52,7 +52,7 @@ async def test_a_hot_read_names_its_values_and_is_refused_like_any_other(api):
         assert (await caller.get("/v1/raw")).status_code == 200
 
 
-async def test_a_hot_read_broken_off_leaves_nothing_behind(api):
+async def test_a_read_on_the_fast_path_broken_off_leaves_nothing_behind(api):
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(ONE.row(api.database, seconds=3, number=6, of=1), 0.2)
     rows = await asyncio.gather(*(ONE.row(api.database, seconds=0, number=n, of=1) for n in range(8)))

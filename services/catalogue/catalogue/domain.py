@@ -109,7 +109,7 @@ class NoPriceInForce(Conflict):
 
 
 class NoSubject(Conflict):
-    """A course is published under a subject: credit stacks by subject."""
+    """A course is published under a subject: credit counts by subject."""
 
     remedy = "Give the draft its subject, then publish."
 

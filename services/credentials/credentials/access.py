@@ -23,7 +23,7 @@ ACCESS: Access = {
     "read_document_check_page": anyone(),
     "compare_document": anyone(),
     "list_award_options": owner("learner"),
-    "read_award_outlook": owner("learner"),
+    "read_award_forecast": owner("learner"),
     "suppose_award_options": owner("learner"),
     "list_award_plans": owner("learner"),
     "forecast_awards": anyone(),

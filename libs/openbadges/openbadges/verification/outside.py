@@ -29,7 +29,7 @@ class Unreachable(Broken):
 
 
 class Web(Protocol):
-    """Fetches what a credential refers to."""
+    """Fetches the documents that a credential names by address: its issuer's keys and status lists, newer versions."""
 
     async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
         """Return the bytes at an address. Raises Unreachable.

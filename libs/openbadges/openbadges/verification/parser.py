@@ -1,4 +1,4 @@
-"""What parses a credential: this process, or another."""
+"""The parser of credentials as the verifier knows it, be it in this process or in another."""
 
 from typing import Protocol
 

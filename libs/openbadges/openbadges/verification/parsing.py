@@ -41,7 +41,7 @@ class TooManyParts(Invalid):
 
 
 class Unreadable(Invalid):
-    """Something in it has a form that no credential has."""
+    """A member of the document has a form that no credential may have."""
 
     remedy = "Send the credential as its issuer gave it."
 
@@ -71,7 +71,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class ParsedCredential:
-    """One credential: what it says, the answers found without asking anybody, and what was signed if those are good."""
+    """What one credential says, the checks that need nobody else, and the signed bytes where those passed."""
 
     kind: Kind
     document: Document

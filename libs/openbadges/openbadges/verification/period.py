@@ -27,7 +27,7 @@ def is_said(said: Members, name: str) -> bool:
 
 
 def has_ended(said: Members, now: datetime) -> bool:
-    """Return whether something that counts only while it is valid has ended; what cannot be read has."""
+    """Return whether a period in which something is valid has ended; a period that cannot be read has."""
     try:
         check_period(said, now)
     except (Broken, TypeError, ValueError, OverflowError):

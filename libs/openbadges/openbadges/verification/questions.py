@@ -37,7 +37,7 @@ _ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 @dataclass(frozen=True)
 class Asking:
-    """One verification: the parser, where answers come from, and the instant they are for."""
+    """What one verification works with: the parser, the sources it asks, and the instant its answers are for."""
 
     parser: Parser
     web: Web

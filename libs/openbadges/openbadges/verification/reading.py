@@ -42,7 +42,7 @@ class NoCredentialInImage(Invalid):
 
 
 class SeveralCredentialsInImage(Invalid):
-    """The picture holds more than one: which of them counts would be for the reader to guess."""
+    """The picture holds several credentials, and nobody can say which of them counts."""
 
     remedy = "Send the JSON of the credential that is meant."
 

@@ -108,7 +108,7 @@ class Report:
 
     @property
     def proven(self) -> bool:
-        """Whether it is the word of the issuer it names, whether or not it still holds."""
+        """Whether the issuer it names did sign it, be it still valid or not."""
         return self.says(Question.PROOF, CheckOutcome.PASSED)
 
     @property

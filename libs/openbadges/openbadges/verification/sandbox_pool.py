@@ -79,7 +79,7 @@ class Forks:
             self.end()
 
     def end(self) -> None:
-        """End the process, if it runs."""
+        """End the worker process, if it runs."""
         if self._control is not None:
             self._control.close()
         if self.process is not None:

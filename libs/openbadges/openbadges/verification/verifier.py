@@ -50,7 +50,7 @@ class Verifier:
 
 
 class _Sources:
-    """One verification's fetches: each address once, few in all, and within one span of time."""
+    """Fetches what one verification needs: each address once, few addresses in all, and within one span of time."""
 
     def __init__(self, web: Web, limits: Limits) -> None:
         self._web = web

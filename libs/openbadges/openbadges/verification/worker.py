@@ -50,7 +50,7 @@ _COSTLY = Failure(TooCostly.code, "understanding this document takes more than a
 
 
 def serve(control: socket.socket) -> None:
-    """Fork processes until whoever started this one is gone."""
+    """Fork a process at each request, until the process that started this one is gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system reaps those that ended
     _warm()
     while True:

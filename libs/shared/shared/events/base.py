@@ -1,4 +1,4 @@
-"""What every event is: a frozen fact about one subject, named `service.noun.past-verb.vN`."""
+"""The base of every event: a frozen fact about one subject, named `service.noun.past-verb.vN`."""
 
 import re
 from datetime import UTC, date, datetime

@@ -83,7 +83,7 @@ class CourseWithdrawn(
     subject="course_id",
     consumers=("payments", "enrolment", "credentials"),
 ):
-    """No new sales; those who bought it go on."""
+    """A course is no longer sold; those who bought it go on."""
 
     course_id: UUID
     withdrawn_at: Instant

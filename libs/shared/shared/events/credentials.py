@@ -148,7 +148,7 @@ class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subjec
 
 
 class AwardRescinded(Event, type="credentials.award.rescinded.v1", subject="award_id", consumers=("enrolment",)):
-    """It no longer stands. Its credit is free again, except what was revoked."""
+    """An award no longer stands. Its credit is free again, except what was revoked."""
 
     award_id: UUID
     learner_id: UUID
@@ -201,7 +201,7 @@ class ShareViewed(Event, type="credentials.share.viewed.v1", subject="share_id")
 
 
 class ShareRevoked(Event, type="credentials.share.revoked.v1", subject="share_id"):
-    """The learner withdrew it: nothing more is shown from now on."""
+    """The learner withdrew a consent: nothing more is shown by it from now on."""
 
     share_id: UUID
     learner_id: UUID

@@ -30,7 +30,7 @@ class PartnerRegistered(Event, type="gateway.partner.registered.v1", subject="cl
 
 
 class PartnerClosed(Event, type="gateway.partner.closed.v1", subject="client_id", consumers=("credentials",)):
-    """No more tokens for it."""
+    """A partner was closed: it is given no more tokens."""
 
     client_id: str
     closed_at: Instant

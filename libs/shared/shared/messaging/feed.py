@@ -169,7 +169,7 @@ class Feed(Protocol):
 
 
 class LogOwner(Protocol):
-    """Another service, asked what it has of its own log."""
+    """Another service, as the owner of an event log: it is asked which events its log has."""
 
     async def lacking(self, ids: Sequence[UUID]) -> list[UUID]:
         """Return which of these events, `MOST_IDS` at most, the log's owner does not have.

@@ -146,7 +146,7 @@ class Receiver:
 
     @property
     def service(self) -> str:
-        """The service it receives for."""
+        """The service whose inbox this is."""
         return self.inbox.service
 
     async def take(self, bodies: Sequence[bytes]) -> None:

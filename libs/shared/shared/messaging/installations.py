@@ -25,7 +25,7 @@ class Delivery:
 
     @property
     def source(self) -> str:
-        """The service that publishes it."""
+        """The service that publishes these events."""
         return self.type.partition(".")[0]
 
 

@@ -122,7 +122,7 @@ class TransportDown(Exception):
 
 
 class Transport(Protocol):
-    """What carries envelopes to the subscribers."""
+    """The way by which envelopes reach the subscribers: RabbitMQ, or a call within the process."""
 
     at_once: int
     """How many batches of handed-off events may be on their way: a confirm takes longer than the next commit."""

@@ -81,7 +81,7 @@ def view_of(row: R, view: Callable[[R], V]) -> V:
 
 @contextmanager
 def understood(row: object) -> Generator[None]:
-    """Say that the row cannot be shown where what is done with it, and with what belongs to it, fails.
+    """Turn a failure of the block to make sense of what is stored into the error that this row cannot be shown.
 
     Raises UnreadableRecord.
     """

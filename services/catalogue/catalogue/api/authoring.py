@@ -80,7 +80,7 @@ async def create_institution(new: InstitutionRequest, session: Session) -> Insti
     ),
 )
 async def create_subject(new: SubjectRequest, session: Session) -> SubjectView:
-    """Open a subject for credit to stack in."""
+    """Open a subject for credit to count in."""
     return SubjectView.model_validate(await reference.create_subject(session, **new.model_dump()))
 
 

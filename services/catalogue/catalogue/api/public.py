@@ -88,7 +88,7 @@ async def read_course(
 
 @router.get("/v1/subjects", operation_id="list_subjects", response_model=Page[SubjectView])
 async def list_subjects(request: Request, session: ReadSession, paging: Paging) -> Response:
-    """Subjects that credit stacks in, by their address."""
+    """Subjects that credit counts in, by their address."""
     rows, cursor = await paginate(session, select(Subject), paging, by=[Subject.slug])
     return conditional(request, page_of(rows, SubjectView.model_validate, cursor))
 

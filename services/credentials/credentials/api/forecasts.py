@@ -54,10 +54,10 @@ Most = Annotated[int, Query(ge=1, le=100, description="How many titles at most, 
 
 @router.get(
     "/v1/award-options/outlook",
-    operation_id="read_award_outlook",
+    operation_id="read_award_forecast",
     responses=error_responses(UnknownLevel, UnknownTitle),
 )
-async def read_award_outlook(
+async def read_award_forecast(
     session: ReadSession, caller: CallerOf, level: Level = None, title: Title = None, most: Most = 5
 ) -> ForecastView:
     """Why there is no title yet: for each level what counts, what is missing, and the nearest titles with the cheapest
