@@ -106,6 +106,17 @@ async def test_behind_our_own_proxies_the_address_they_name_counts():
     assert [seen.headers["x-forwarded-for"] for seen in door.service.seen] == [["192.0.2.7"], ["127.0.0.1"]]
 
 
+async def test_where_a_proxy_is_in_front_and_nobody_has_said_so_the_log_says_it_once(caplog):
+    for hops, warnings in ((0, 1), (1, 0)):
+        caplog.clear()
+        async with front_door(proxy_policy=ProxyPolicy(trusted_hops=hops, timeout=1.0)) as door:
+            await door.get("/v1/courses")
+            assert "MC_TRUSTED_HOPS" not in caplog.text
+            for n in range(3):
+                await door.get("/v1/courses", f"X-Forwarded-For: 192.0.2.{n}")
+        assert caplog.text.count("MC_TRUSTED_HOPS") == warnings
+
+
 async def test_an_answer_loses_what_concerned_its_own_hop():
     async def behave(seen, reader, writer):
         writer.write(

@@ -98,6 +98,7 @@ class Proxy:
         self._limiters = {name: RateLimiter(policy) for name, policy in policies.items()}
         self._access_log = access_log
         self._proxy_policy = proxy_policy
+        self._warned_of_proxies = False
         self._takes_key = takes_key
         self._any_origin = any_origin
         self._scheme = proxy_policy.scheme.encode()
@@ -242,6 +243,12 @@ class Proxy:
     def _address(self, scope: Scope, head: Head) -> str:
         peer: str = scope["client"][0] if scope["client"] else "unknown"
         hops = self._proxy_policy.trusted_hops
+        if not hops and head.forwarded_for is not None and not self._warned_of_proxies:
+            self._warned_of_proxies = True  # once a process: anybody may send the header
+            log.warning(
+                "X-Forwarded-For came, and MC_TRUSTED_HOPS is 0: if a proxy of yours sent it, say how many there are; "
+                "everybody behind it counts as one client"
+            )
         if hops and head.forwarded_for is not None:
             chain = [part.strip() for part in head.forwarded_for.decode("latin-1").split(",")]
             if len(chain) >= hops and guard.is_address(chain[-hops]):

@@ -289,6 +289,28 @@ async def test_no_two_cases_about_one_result_have_the_same_panel(driver, parts, 
     driver.refused(await parts.act(then), 403, "same_person")
 
 
+async def test_the_marking_queue_shows_nobody_work_that_they_would_be_refused(driver, service, parts):
+    """The panel of a case that came to nothing does not mark; the next page is as full as for others."""
+    window_id = await driver.window()
+    submitted = [(await driver.receipt(await driver.enrol(), window_id=window_id))["submission_id"] for _ in range(3)]
+    await driver.close(window_id)
+    body = {"submission_id": submitted[0], "reason_code": "plagiarism"}
+    case_id = (await service.client("examiner").post("/v1/misconduct-cases", json=body)).json()["case_id"]
+    panel = service.client("marker", "examiner")
+    assert (await panel.post(f"/v1/misconduct-cases/{case_id}/decision", json=minutes(outcome="no_case"))).is_success
+
+    async def shown(who, **query) -> list[str]:
+        answer = await who.get("/v1/marking-queue", params={"window_id": str(window_id), **query})
+        return [one["submission_id"] for one in answer.json()["items"]]
+
+    assert await shown(driver.marker) == submitted
+    assert await shown(panel) == submitted[1:]
+    assert await shown(panel, limit=2) == submitted[1:]
+    driver.refused(await driver.mark(submitted[0], 60, panel), 403, "same_person")
+    for submission_id in await shown(panel):
+        assert (await driver.mark(submission_id, 60, panel)).status_code == 201
+
+
 async def test_a_moderator_and_a_board_may_correct_themselves(parts):
     for act in ("moderate", "moderate"):
         assert (await parts.act(act)).is_success

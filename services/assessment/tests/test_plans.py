@@ -94,7 +94,7 @@ TABLES = {
         },
         rows=300,
     ),
-    "marks": Table({"marked_by": str(MARKER)}),
+    "marks": Table({"marked_by": str(MARKER)}, rows=OPEN - WAITING),  # what waits has none
     "credits": Table({"module_family": lambda n: f"DS{n}"}),
     "misconduct_cases": Table(
         {

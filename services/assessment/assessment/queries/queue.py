@@ -10,8 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
 from assessment.domain import regulations, windows
+from assessment.domain.marks import Part
 from assessment.queries.enrolments import courses_sat_by
-from assessment.tables import Submission
+from assessment.queries.results import has_other_part
+from assessment.tables import Attempt, Submission
 from shared.database import now
 from shared.paging import PageRequest, paginate_each
 
@@ -20,14 +22,21 @@ async def marking_queue(
     session: AsyncSession, marker_id: UUID, window_id: UUID | None, paging: PageRequest
 ) -> tuple[list["QueuedWork"], str | None]:
     """Return a page of work without a mark whose window has closed, the oldest first; never the marker's own, nor of a
-    module the marker studies."""
+    module the marker studies, nor work about which the marker judged a case."""
     at = now(session)
+    had_other_part = (
+        select(Attempt.attempt_id)
+        .where(Attempt.attempt_id == Submission.attempt_id, has_other_part(str(marker_id), Part.MARKER))
+        .correlate(Submission)
+        .exists()
+    )
     statement = (
         select(Submission)
         .where(
             Submission.awaits_mark,
             Submission.learner_id != marker_id,
             Submission.course_version_id.not_in(courses_sat_by(marker_id)),
+            ~had_other_part,
         )
         .options(joinedload(Submission.course_version), joinedload(Submission.window))
     )
