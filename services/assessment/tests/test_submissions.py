@@ -327,6 +327,30 @@ async def test_two_uploads_at_once_make_one_attempt_with_one_current_file(live, 
     assert states == ["current"] + ["superseded"] * 5
 
 
+@pytest.mark.parametrize("first", [0, 1])
+async def test_of_two_files_sent_at_once_for_two_windows_one_counts_and_the_other_is_told_which(driver, session, first):
+    """Whichever is recorded first; while its window takes work, the other file can take its place there."""
+    enrolment = await driver.enrol()
+    windows = [await driver.window(closes_at=driver.clock() + timedelta(days=days)) for days in (3, 5)]
+    standing, refused = windows[first], windows[1 - first]
+    receipt = {}
+
+    async def overtaken():
+        yield driver.pdf("slower")
+        receipt.update(await driver.receipt(enrolment, driver.pdf("faster"), window_id=standing))
+        driver.clock.advance(seconds=1)
+        yield b"its last byte comes later"
+
+    answer = await driver.submit(enrolment, overtaken(), window_id=refused)
+    driver.refused(answer, 409, "pending_result")
+    assert answer.json()["pending_window_id"] == str(standing) == receipt["window_id"]
+    assert "not kept" in answer.json()["detail"]
+    stored = (await session.execute(select(Submission.state, Submission.window_id))).all()
+    assert [tuple(one) for one in stored] == [("current", standing)]
+    again = await driver.receipt(enrolment, driver.pdf("slower"), window_id=answer.json()["pending_window_id"])
+    assert again["current_submission_id"] == again["submission_id"] != receipt["submission_id"]
+
+
 # Attempts
 
 

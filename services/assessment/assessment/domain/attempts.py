@@ -48,7 +48,10 @@ class NoAttemptsLeft(Conflict):
 class PendingResult(Conflict):
     """The next attempt opens when the result of the last one is released."""
 
-    remedy = "Wait until the result of the last attempt is released."
+    remedy = (
+        "Wait until the result of the last attempt is released. Where `pending_window_id` is named, work handed in for "
+        "that window counts, and while it takes work a file sent for it replaces that."
+    )
 
 
 class AttemptState(StrEnum):
@@ -140,6 +143,19 @@ def next_attempt_no(history: Sequence[Attempt]) -> int:
     return present.attempt_no + 1 if present else 1
 
 
+def _must_be_free_beside(pending: Attempt | None, history: Sequence[Attempt], allowed: int) -> None:
+    """Check that a further attempt may begin in another window than that of the pending one. Raises as `must_be_free`.
+
+    Of two files sent at once for different windows the one that is recorded first begins the attempt.
+    """
+    if pending is not None:
+        raise PendingResult(
+            "this file was not kept: work handed in for another window counts, and has no result yet",
+            pending_window_id=str(pending.window_id),
+        )
+    must_be_free(history, allowed)
+
+
 def attempts_left(history: Sequence[Attempt], allowed: int) -> int:
     """Return how many attempts can still begin, were each one to fail."""
     present = present_attempt(history)
@@ -168,7 +184,7 @@ def admit(
     pending = replaceable(history)
     if wanted is not None:
         if pending is None or pending.window_id != wanted.window_id:
-            must_be_free(history, allowed)
+            _must_be_free_beside(pending, history, allowed)
         must_be_open(wanted, now, coming)
         return wanted
     open_again = pending is not None and any(
