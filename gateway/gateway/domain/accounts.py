@@ -67,7 +67,8 @@ class LastOperator(Conflict):
 
 
 class OwnGrant(Forbidden):
-    """Nobody holds a role by their own word, nor by that of an operator whom they made one, in however many steps."""
+    """Nobody gives a role to themselves, nor gets one from an operator whom they made an operator, directly or through
+    others."""
 
     remedy = "Ask another operator to propose it, and a second one to confirm."
 

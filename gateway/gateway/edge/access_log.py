@@ -15,7 +15,7 @@ _SERVICE: Final = "gateway"
 
 
 class AccessLogEntry(NamedTuple):
-    """One request: `at` is the POSIX time of arrival; `path` is only logged, `route` labels the metrics too."""
+    """A logged request: `at` is the POSIX time of arrival; `path` is only logged, `route` labels the metrics too."""
 
     at: float
     method: str

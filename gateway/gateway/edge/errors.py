@@ -11,7 +11,7 @@ __all__ = ["DeadlineExceeded", "InternalError", "MethodNotAllowed", "NoSuchOpera
 
 
 class MalformedRequest(Malformed):
-    """What arrived is not one unambiguous HTTP/1.1 request."""
+    """The bytes that arrived are not one unambiguous HTTP/1.1 request."""
 
 
 class MalformedPath(Malformed):

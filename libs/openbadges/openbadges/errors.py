@@ -34,7 +34,7 @@ class Invalid(BadgeError):
 
 
 class TooLarge(BadgeError):
-    """It has more bytes than are read."""
+    """A document or picture has more bytes than are read."""
 
 
 class Busy(BadgeError):

@@ -139,7 +139,7 @@ def lock_number(*subject: object) -> int:
 
 
 class CommitListener(Protocol):
-    """What is notified of committed events (`shared.messaging.outbox.OutboxNotifier`)."""
+    """Is notified of each commit that wrote events (`shared.messaging.outbox.OutboxNotifier`)."""
 
     side: "SideConnection | None"
     """The connection to send NOTIFY on, set by the Database that the listener is given to."""

@@ -6,7 +6,7 @@ from typing import Final
 from babel.numbers import format_currency, is_currency
 
 LOCALE: Final = "en_GB"
-"""That of all texts of the platform."""
+"""The locale in which all texts of the platform write amounts."""
 _NONE = ("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "VND", "VUV", "XAF", "XOF", "XPF")
 _THREE = ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND")
 _DECIMALS: Final = {**dict.fromkeys(_NONE, 0), **dict.fromkeys(_THREE, 3)}

@@ -157,7 +157,7 @@ def files_command(resources: Callable[[], Mapping[type, Any]]) -> Command:  # An
 
 
 async def _do(work: Work, chosen: argparse.Namespace) -> int:
-    """Do what was chosen of `files`, print what there is in the store then, and return the exit status."""
+    """Run the chosen action of the `files` command, print what the store holds then, and return the exit status."""
     storage, ours = work.resource(ObjectStorage), await installation_id(work.database)
     if chosen.action == "claim":
         await claim_anew(work)

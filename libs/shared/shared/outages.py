@@ -1,4 +1,4 @@
-"""What an error of the database means: it is away, others are at the same rows, or a statement of ours is wrong.
+"""Sorts errors of the database: it is away, others work on the same rows, or a statement of ours is wrong.
 
 The SQLSTATE decides (PostgreSQL's appendix A). A request that meets an outage is answered with 503, for the same may
 work later; one that is our fault, with 500. A loop goes on whatever it was.

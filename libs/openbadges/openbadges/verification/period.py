@@ -1,4 +1,4 @@
-"""When something begins and ends to be valid: a credential, a claim, a proof, a key, a list. One rule for all of them.
+"""From when until when a credential, a claim, a proof, a key or a list is valid: one rule for all five.
 
 Source: W3C Verifiable Credentials 2.0 §4.9 and 1.1, Data Integrity 1.0 §2.1, Controlled Identifiers 1.0 §2.2; RFC 7519.
 """

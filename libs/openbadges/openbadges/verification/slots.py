@@ -57,7 +57,7 @@ class Slot:
         self._computes = True
 
     def give(self) -> None:
-        """Let the next document compute, if this one does now."""
+        """End this document's computing, if it computes now, so that the next one can begin."""
         if self._computes:
             self._computes = False
             self._slots.free += 1

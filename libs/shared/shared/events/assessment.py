@@ -141,7 +141,8 @@ class MisconductOpened(
 class MisconductDecided(
     Event, type="assessment.misconduct.decided.v1", subject="case_id", consumers=("enrolment", "credentials")
 ):
-    """outcome: no_case, resubmit, mark_zero, credit_revoked. What follows from it is announced besides."""
+    """A panel decided a case of suspected misconduct. outcome: no_case, resubmit, mark_zero, credit_revoked. What
+    follows from it for marks and credit is announced by events of their own."""
 
     case_id: UUID
     submission_id: UUID

@@ -62,7 +62,7 @@ class TitlesChanged(Fact):
 class AwardEligibilityChanged(
     Event, type="credentials.award.eligibility-changed.v1", subject="learner_id", consumers=("enrolment",)
 ):
-    """What the learner may claim is different now; `sequence` orders the changes of one learner."""
+    """Other titles than before can be claimed by a learner; `sequence` orders the changes of one learner."""
 
     learner_id: UUID
     sequence: int
@@ -141,7 +141,7 @@ class AwardReviewClosed(Event, type="credentials.award.review-closed.v1", subjec
     decision: str
     reason_code: str
     credit_ids: tuple[UUID, ...]
-    """What the award stands on from now on; none if it was rescinded."""
+    """The credit that the award is based on from now on; none if it was rescinded."""
     classification: str | None = None
     """The class it has with that credit."""
     closed_at: Instant

@@ -89,7 +89,7 @@ class PaymentSettled(
 
 
 class PaymentFailed(Event, type="payments.payment.failed.v1", subject="order_id"):
-    """One attempt to pay is dead; the order can still be paid until it expires."""
+    """An attempt to pay has failed for good; the order can still be paid until it expires."""
 
     order_id: UUID
     payment_id: UUID
@@ -158,9 +158,9 @@ class DuplicateDetected(Event, type="payments.payment.duplicate-detected.v1", su
 
 
 class AmountMismatch(Event, type="payments.payment.amount-mismatch.v1", subject="order_id"):
-    """What arrived is not what was due. Less: no access. More: access, the difference goes back.
+    """Another sum was paid than was due. Less: no access. More: access, and the difference goes back.
 
-    `currency` is that of what arrived. An amount that changes after the money was used is announced too: finance sees
+    `currency` is that of the sum paid. An amount that changes after the money was used is announced too: finance sees
     to it.
     """
 

@@ -35,7 +35,7 @@ _AHEAD: Final = timedelta(days=1)
 
 
 class NotThisDatabase(Conflict):
-    """Another service has read the log of another installation's database in this one's place."""
+    """Another service has read, as this service's log, the log of another installation's database."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -423,7 +423,7 @@ def _around(messages: Sequence[Message], stumbled: Sequence[Message]) -> list[Se
 
 
 _SOON: Final = {Outcome.WAITS, Outcome.IN_THE_WAY}
-"""Outcomes after which the next try is due at another time than was written when this one was begun."""
+"""Outcomes of a try after which the time of the next one, which was stored when the try began, is changed."""
 
 
 def _of(row: Retry) -> Update:

@@ -56,7 +56,7 @@ class Lost:
     id: UUID
     type: str
     subject: str | None
-    """What it is about; None where the previous release took it in."""
+    """The id of what the event is about; None where the previous release took the event in."""
     made_at: datetime
 
 
@@ -114,9 +114,9 @@ async def missing(
 
 
 async def lost(database: Database, owners: Mapping[str, LogOwner]) -> AsyncIterator[Lost]:
-    """Yield the events of these services that this one has taken in and they do not have, the last one first.
+    """Yield the events that this service took in and that their publishers' logs do not have, the last one first.
 
-    What is older than the keys that are kept is not known any more. Raises FeedAway.
+    Events older than the kept inbox keys are not known any more. Raises FeedAway.
     """
     for source, owner in owners.items():
         before = UUID(int=(1 << 128) - 1)

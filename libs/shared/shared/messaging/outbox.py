@@ -32,7 +32,7 @@ have."""
 
 
 class EventTooLarge(Exception):
-    """An event has more than LARGEST_EVENT bytes: no transport must carry it. It is the publisher's fault."""
+    """An event has more than LARGEST_EVENT bytes, which no transport must carry: a fault of its publisher."""
 
 
 Row = tuple[UUID, str, str, str]

@@ -208,7 +208,7 @@ async def _columns(connection: Any) -> dict[str, list[_Column]]:  # Any: asyncpg
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What one statement read: rows of tables and indexes, and pages."""
+    """The rows of tables and indexes, and the pages, that one statement read."""
 
     query: str
     rows: int

@@ -228,7 +228,7 @@ def install(app: FastAPI) -> None:
         app.add_exception_handler(kind, database)
 
     async def unreadable(_: Request, error: Exception) -> JSONResponse:
-        """What was sent is refused before: this is about what is stored."""
+        """Answer that a stored record cannot be read; requests that cannot be read were refused before."""
         note_unreadable(error)
         return answer_of(UnreadableRecord())
 
