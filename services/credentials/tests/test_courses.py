@@ -53,8 +53,8 @@ async def test_what_a_catalogue_publishes_after_it_lost_history_is_on_sale_and_n
     """Versions 2 and 3 were lost; then another version 2 was published."""
 
     def version(number: int, title: str, days: int) -> CourseUpdated:
-        published = {"version": number, "title": title, "published_at": BEFORE + timedelta(days=days)}
-        return CourseUpdated(**(dict(course("DS01", DS)) | published | {"course_version_id": new_id()}))
+        changes = {"version": number, "title": title, "published_at": BEFORE + timedelta(days=days)}
+        return CourseUpdated.model_validate(dict(course("DS01", DS)) | changes | {"course_version_id": new_id()})
 
     events = [version(2, "Lost", 1), version(3, "Lost, too", 2), version(2, "Anew", 3)]
     await consume(session, priced("DS01"))
