@@ -41,6 +41,8 @@ WORDS: Final = ("charged", "on hold", "pending")
 FUNDED: Final = frozenset({"processed", "guaranteed", "delivered"})
 LATEST: Final = timedelta(hours=48)
 """How long after a refund was asked for it may be made, unanswered: less than the regulations wait for it."""
+IN_FRONT: Final = (None, 403, 429, 404, 401, 502)
+"""What a proxy says, one after the other, of requests that go on behind it; None: nothing."""
 Record = dict[str, Any]  # Any: JSON
 
 
@@ -144,13 +146,20 @@ class Provider:
         return {status: weight for status, weight in options.items() if status not in barred}
 
     def puts_off(self, request: httpx.Request, chance: random.Random) -> bool:
-        """Return whether a request is to take effect later, or never, and is not answered."""
+        """Return whether a request is to take effect later, or never, and is not answered by the provider."""
         *_, payment, kind = request.url.path.split("/")
         late = "late effects" in self.platform.behaviours and not self.platform.calm
         if not late or (request.method, kind) != ("POST", "refunds") or chance.random() > 0.25:
             return False
         self.late.append(LateRefund(payment, json.loads(request.content), self.platform.time()))
         return True
+
+    def page_in_front(self, request: httpx.Request) -> httpx.Response:
+        """Return the page of a proxy that does not wait for the provider. Raises ReadTimeout where the proxy waits."""
+        status = IN_FRONT[len(self.late) % len(IN_FRONT)]
+        if status is None:
+            raise httpx.ReadTimeout("the provider takes its time")
+        return httpx.Response(status, content=b"<html>not now</html>", request=request)
 
     def _make(self, late: LateRefund) -> str:
         body = late.body

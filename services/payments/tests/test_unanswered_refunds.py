@@ -130,7 +130,7 @@ async def test_one_that_the_provider_made_and_cancelled_is_not_sent_again_by_its
 
 
 @pytest.mark.parametrize("status", [401, 403, 425, 429])
-async def test_what_was_turned_away_unread_is_sent_again_soon(driver, status):
+async def test_what_the_provider_itself_turned_away_unread_is_sent_again_soon(driver, status):
     order, reference = await driver.buy(await driver.sell())
     await driver.deliver(reference)
     await driver.refund(order)
@@ -162,6 +162,12 @@ PAGES = (
     (422, b"null"),
     (410, b"\xff"),
     (422, b'{"type": "about:blank", "title": "Not found", "status": 404}'),
+    (401, b"<html>"),
+    (403, b"<html>Request blocked</html>"),
+    (425, b""),
+    (429, b"{}"),
+    (200, b"<html>"),
+    (302, b""),
 )
 
 

@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -26,6 +26,7 @@ from payments.adapters.flywire_shapes import (
     REFERENCE,
     Callback,
     Confirmed,
+    Expired,
     Payment,
     Payments,
     Problem,
@@ -76,8 +77,10 @@ NOT_NOW: Final = frozenset(
         HTTPStatus.TOO_MANY_REQUESTS,
     }
 )
-MAYBE_READ: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT})
-"""Those of `NOT_NOW` after which what was asked may have happened all the same."""
+TURNED_AWAY: Final = NOT_NOW - {HTTPStatus.REQUEST_TIMEOUT}
+"""Those by which the provider itself says that it did not look at what was asked."""
+OVER: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, HTTPStatus.GONE, HTTPStatus.UNPROCESSABLE_ENTITY})
+"""Of a checkout session: there is none, or what is asked of it cannot be done, as it is not paid yet or has ended."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -157,13 +160,15 @@ class Flywire:
 
     async def confirm_checkout(self, provider_session: str) -> str | None:
         path = f"/checkout/sessions/{provider_session}/confirm"
-        answer = await self._ask("confirm_checkout", "POST", path, allowed=(404, 409, 410, 422))
+        answer = await self._ask("confirm_checkout", "POST", path, allowed=OVER)
         return _read(Confirmed, answer).payment_reference if answer.is_success else None
 
     async def expire_checkout(self, provider_session: str) -> None:
         # What is paid, expired or forgotten there already cannot be paid any more, which is all we want.
         path = f"/checkout/sessions/{provider_session}/expire"
-        await self._ask("expire_checkout", "POST", path, allowed=(404, 409, 410, 422))
+        answer = await self._ask("expire_checkout", "POST", path, allowed=OVER)
+        if answer.is_success:
+            _read(Expired, answer)
 
     def parse_notification(self, headers: Mapping[str, str], raw_body: bytes) -> PaymentFact | RefundFact | Unreadable:
         given = headers.get(DIGEST_HEADER, "").encode("latin-1", "replace")
@@ -248,7 +253,7 @@ class Flywire:
         *,
         content: object = None,
         params: Mapping[str, str | int] | None = None,
-        allowed: Sequence[int] = (),
+        allowed: Collection[int] = (),
         while_true: Callable[[], Awaitable[bool]] | None = None,
     ) -> httpx.Response:
         await self._wait_for_slot(urgent=operation in URGENT)
@@ -272,16 +277,26 @@ class Flywire:
                 "the payment provider does not answer at the moment; nothing was charged", headers={"Retry-After": "5"}
             ) from error
         failpoint(f"{operation}_answered")
-        if answer.is_success or answer.status_code in allowed:
+        if answer.is_success:
+            return answer
+        # Any other page may come from what stands in front of it, which knows nothing of what the provider has done.
+        its_own = _is_its_own(answer)
+        if its_own and answer.status_code in allowed:
             return answer
         if answer.status_code in NOT_NOW or answer.is_server_error:
-            turned_away = answer.status_code in NOT_NOW - MAYBE_READ
-            kind = ProviderNotReached if turned_away else ProviderUnavailable
+            kind = ProviderNotReached if its_own and answer.status_code in TURNED_AWAY else ProviderUnavailable
             raise kind(f"the payment provider answered {answer.status_code}", headers={"Retry-After": "60"})
-        # Any other page may come from what stands in front of it, which knows nothing of what the provider has done.
-        if not answer.is_client_error or _read(Problem, answer).status != answer.status_code:
+        if not its_own or not answer.is_client_error:
             raise _unclear()
         raise ProviderRefused(f"the payment provider answered {answer.status_code}", provider_status=answer.status_code)
+
+
+def _is_its_own(answer: httpx.Response) -> bool:
+    """Return whether an answer without success is in the provider's own words: its problem document."""
+    try:
+        return Problem.model_validate_json(answer.content).status == answer.status_code
+    except ValidationError:
+        return False
 
 
 def sign(raw_body: bytes, secret: bytes) -> bytes:

@@ -160,6 +160,10 @@ class Confirmed(BaseModel):
     payment_reference: str = Field(pattern=REFERENCE)
 
 
+class Expired(BaseModel):
+    """What it says of a session that was ended is not documented: only that it is its API that says it, in JSON."""
+
+
 class Payments(BaseModel):
     payments: list[Any]  # Any: JSON; one that cannot be read must not hide the others
 

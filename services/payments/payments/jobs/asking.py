@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.adapters.provider import PaymentProvider, ProviderRefused
+from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.payments import PaymentFact
 from payments.domain.policy import policy_of
@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 
 
 async def close_checkouts(work: Work) -> None:
-    """Close sessions in which nobody must pay any more: of expired or paid orders, or replaced by a newer one."""
+    """Close sessions in which nobody must pay any more: of expired or paid orders, or replaced by a newer one.
+
+    One of which the provider says nothing is asked about until it ends by itself."""
     provider: PaymentProvider = work.resource(PaymentProvider)
     due = (
         select(CheckoutAttempt.attempt_id)
@@ -41,6 +43,9 @@ async def close_checkouts(work: Work) -> None:
             await provider.expire_checkout(attempt.provider_session or "")
         except ProviderRefused as error:
             log.exception("checkout not closed", extra={"attempt": str(attempt_id), "error": error.detail})
+        except ProviderUnavailable:
+            if attempt.session_expires_at is None or attempt.session_expires_at > work.now():
+                raise
         async with work.database.transaction() as session:
             attempt = await session.get_one(CheckoutAttempt, attempt_id, with_for_update={"key_share": True})
             attempt.close_at = None
