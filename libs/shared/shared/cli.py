@@ -315,7 +315,7 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
                 out.write(f"{await relay.retry_refused(session)} due\n")
             else:
                 for part in await event_log.parts(session):
-                    size = f"{part.events} events  {part.bytes / 1e6:.1f} MB"
+                    size = f"about {part.events} events  {part.bytes / 1e6:.1f} MB"
                     out.write(f"{part.name}  to {part.last_year}  {size}\n")
     finally:
         await database.dispose()
