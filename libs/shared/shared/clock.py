@@ -21,6 +21,12 @@ def later(at: datetime, by: timedelta) -> datetime:
         return LAST_INSTANT if by > timedelta() else FIRST_INSTANT
 
 
+def instant_after(before: datetime | None, at: datetime) -> datetime:
+    """Return `at`, or the instant after `before` where that is later: replicas tell the time differently, and who
+    consumes events of both holds to the later."""
+    return at if before is None else max(at, later(before, timedelta(microseconds=1)))
+
+
 def system_clock() -> datetime:
     """Return the present instant by this machine's clock, in UTC."""
     return datetime.now(UTC)

@@ -14,7 +14,7 @@ from catalogue.commands.reference import rename_subject
 from catalogue.jobs import renew_listings, renew_listings_again
 from catalogue.tables import Subject
 from shared.due_rows import list_set_aside
-from shared.events.catalogue import SubjectRenamed
+from shared.events.catalogue import CoursePublished, SubjectRenamed
 from shared.jobs import Work
 from shared.testing.services import ServiceUnderTest, published
 
@@ -56,6 +56,22 @@ async def test_each_renaming_is_announced_later_than_those_before_whatever_the_c
     assert [one.award_name for one in announced] == ["Data A", "Data B", "Data C"]
     assert announced == sorted(announced, key=lambda one: one.effective_from)
     assert len({one.effective_from for one in announced}) == len(announced)
+
+
+async def test_each_version_is_announced_as_published_later_than_those_before_whatever_the_clocks_say(
+    live, editor
+) -> None:
+    """Who copies what is on sale holds to the version published last."""
+    written = await publish(editor)
+    for seconds in (-6, 0):
+        live.clock.advance(seconds=seconds)
+        await editor.post(f"/v1/courses/{written['course_id']}/versions")
+        await editor.post(f"/v1/courses/{written['course_id']}/publication")
+    async with live.process.database.transaction() as session:
+        announced = [one for one in await published(session) if isinstance(one, CoursePublished)]
+    dates = [one.published_at for one in sorted(announced, key=lambda one: one.version)]
+    assert dates == sorted(set(dates))
+    assert len(dates) == 3
 
 
 async def page(live: ServiceUnderTest, slug: str = "causal-inference") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from catalogue.commands.listings import renew_listings
 from catalogue.commands.writing import write
 from catalogue.queries.rows import course_by_slug, draft_of, prices_of, text_of, units_of
 from catalogue.tables import Course, CourseVersion, Institution, Price, Subject, Unit
+from shared.clock import instant_after
 from shared.database import fetch, now
 from shared.events.catalogue import CourseWithdrawn
 from shared.ids import new_id
@@ -129,7 +130,8 @@ async def publish_course(session: AsyncSession, course_id: UUID, *, by: str) -> 
         domain.in_force(at),
     )
     first = course.current_version_id is None
-    draft.published_at, draft.published_by = at, by
+    before = None if first else (await fetch(session, CourseVersion, course.current_version_id)).published_at
+    draft.published_at, draft.published_by = instant_after(before, at), by
     await session.flush()
     course.state, course.current_version_id = "published", draft.course_version_id
     await announce_version(session, course, draft, first=first)

@@ -10,6 +10,7 @@ from catalogue import domain
 from catalogue.commands.writing import write
 from catalogue.queries.programmes import module_text, modules_of, present_map
 from catalogue.tables import CourseVersion, Programme, ProgrammeMap, ProgrammeModule
+from shared.clock import instant_after
 from shared.database import fetch, now
 from shared.events.catalogue import ProgrammeModule as ModuleFact
 from shared.events.catalogue import ProgrammePublished
@@ -58,7 +59,7 @@ async def publish_programme(
         programme_id=programme_id,
         version=1 if present is None else present.version + 1,
         ceiling_credits=ceiling_credits,
-        published_at=now(session),
+        published_at=instant_after(None if present is None else present.published_at, now(session)),
         published_by=by,
     )
     session.add(drawn)

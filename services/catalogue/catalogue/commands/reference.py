@@ -1,7 +1,6 @@
 """Commands on institutions and subjects, which courses refer to."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from catalogue.commands.writing import write
 from catalogue.queries.rows import course_ids_of_subject
 from catalogue.tables import Institution, Subject
 from shared import texts
+from shared.clock import instant_after
 from shared.database import fetch, now
 from shared.errors import DomainError
 from shared.events.catalogue import SubjectRenamed
@@ -76,7 +76,7 @@ async def rename_subject(session: AsyncSession, subject_id: UUID, *, name: str, 
     if renamed:
         # Later than every renaming before, also where another replica's clock is ahead: consumers keep the latest.
         at, before = now(session), subject.renamed_at
-        subject.renamed_at = at = at if before is None else max(at, before + timedelta(microseconds=1))
+        subject.renamed_at = at = instant_after(before, at)
         publish(session, SubjectRenamed(subject_id=subject_id, award_name=wanted, effective_from=at))
     return subject
 
