@@ -171,6 +171,7 @@ class CheckoutAttempt(Base):
     __tablename__ = "checkout_attempts"
     __table_args__ = (
         UniqueConstraint("order_id", "attempt_no"),
+        _one("uq_checkout_attempts_session", "provider_session", where="provider_session is not null"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
         Index(None, "close_at", postgresql_where=text("close_at is not null")),
     )

@@ -4,6 +4,7 @@ import inspect
 import json
 from datetime import UTC, datetime
 from itertools import product
+from uuid import UUID
 
 import httpx
 import pytest
@@ -158,3 +159,40 @@ async def test_a_session_whose_time_is_over_is_closed_without_an_answer(driver):
     await driver.run(close_checkouts)
     assert (await attempt_of(driver, session_id)).status == "closed"
     assert await list_set_aside(driver.session) == []
+
+
+class Cache:
+    """Repeats the first answer to the creation of a session while it is `on`."""
+
+    def __init__(self, app):
+        self.app, self.on, self.kept = app, True, []
+
+    async def __call__(self, scope, receive, send):
+        async def keep(message):
+            self.kept.append(message)
+            await send(message)
+
+        if not self.on or not scope["path"].endswith("/checkout/sessions"):
+            await self.app(scope, receive, send)
+        elif self.kept:
+            for message in self.kept:
+                await send(message)
+        else:
+            await self.app(scope, receive, keep)
+
+
+async def test_another_checkouts_pay_page_is_not_given_out(driver):
+    first, second = [await driver.order(await driver.sell()) for _ in range(2)]
+    driver.provider.app = cache = Cache(driver.provider.app)
+    session_id = await driver.open_session(first)
+    for _ in range(2):
+        answer = await driver.checkout(second)
+        assert (answer.status_code, answer.json()["code"]) == (503, "provider_unavailable")
+    attempts = await driver.session.scalars(
+        select(CheckoutAttempt.status).where(CheckoutAttempt.order_id == UUID(second["order_id"]))
+    )
+    assert set(attempts) == {"unknown"}
+    cache.on = False
+    await driver.pay(await driver.open_session(second))
+    await driver.pay(session_id)
+    assert [(await driver.read(order))["status"] for order in (first, second)] == ["paid", "paid"]

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.adapters.provider import (
@@ -16,6 +17,7 @@ from payments.adapters.provider import (
     PaymentProvider,
     ProviderRefused,
     ProviderUnavailable,
+    ProviderUnclear,
 )
 from payments.commands.orders import close_checkouts
 from payments.domain import orders
@@ -70,13 +72,13 @@ async def start_checkout(
     try:
         async with outside_transaction(session):
             checkout = await provider.create_checkout(_described(attempt, lines, details), now(session))
+        attempt = await _opened(session, order_id, attempt_id, checkout, provider.name)
     except (ProviderUnavailable, ProviderRefused) as failure:
         async with note_failure(session):
             attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
             attempt.status = "unknown" if isinstance(failure, ProviderUnavailable) else "refused"
             attempt.ask_at = attempt.ask_at if attempt.status == "unknown" else None
         raise
-    attempt = await _opened(session, order_id, attempt_id, checkout, provider.name)
     if attempt.close_at is not None:
         await keep_despite_error(session)  # the session exists at the provider, and must be closed
         order = await fetch(session, Order, order_id)
@@ -194,12 +196,18 @@ def _described(attempt: CheckoutAttempt, lines: Sequence[OrderLine], details: Ch
 async def _opened(
     session: AsyncSession, order_id: UUID, attempt_id: UUID, checkout: Checkout, provider: str
 ) -> CheckoutAttempt:
+    """Note the session that the provider has opened. Raises ProviderUnclear: it is another checkout's, as where a proxy
+    repeats an answer."""
     order = await fetch(session, Order, order_id, lock=True)  # else whoever ends it now would not see this session
     attempt = await fetch(session, CheckoutAttempt, attempt_id, lock=True)
     overtaken = attempt.status != "opening"
     attempt.status = "open"
-    attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
     attempt.session_expires_at = checkout.expires_at
+    try:
+        async with session.begin_nested():
+            attempt.provider_session, attempt.pay_url = checkout.provider_session, checkout.url
+    except IntegrityError as error:
+        raise ProviderUnclear("the payment provider named another's pay page; try again", headers=_SOON) from error
     try:
         orders.check_payable(order.status, order.expires_at, now(session))
     except (orders.OrderIsExpired, orders.OrderNotPayable):  # ended while the provider was asked
