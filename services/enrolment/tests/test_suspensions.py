@@ -10,7 +10,7 @@ from enrolment.commands.enrolments import reinstate_enrolment, withdraw_enrolmen
 from enrolment.domain import regulations
 from enrolment.domain.enrolments import EnrolmentNotOpen
 from enrolment.jobs import end_unpaid_enrolments
-from shared.events.enrolment import EnrolmentCancelled, EnrolmentReinstated, EnrolmentSuspended
+from shared.events.enrolment import ActivationRefused, EnrolmentCancelled, EnrolmentReinstated, EnrolmentSuspended
 from shared.ids import new_id
 from shared.testing.rules import endings_of_holds
 
@@ -155,3 +155,32 @@ async def test_a_course_that_is_over_is_not_given_up_though_it_is_suspended(driv
     with pytest.raises(EnrolmentNotOpen):
         await trouble.withdraw()
     assert await last_announced(driver, enrolment.enrolment_id) is EnrolmentSuspended
+
+
+@pytest.mark.parametrize(
+    ("story", "goes_back"),
+    [
+        ([Trouble.lose, Trouble.withdraw], 0),
+        ([Trouble.lose, Trouble.withdraw, Trouble.come_again], 1),
+        ([Trouble.lose, Trouble.withdraw, Trouble.be_paid_again], 1),
+        ([Trouble.withdraw, Trouble.lose, Trouble.come_again], 0),
+        ([Trouble.withdraw, Trouble.lose, Trouble.be_paid_again], 1),
+        ([Trouble.open_dispute, Trouble.withdraw, Trouble.lose, Trouble.come_again], 0),
+        ([Trouble.open_dispute, Trouble.withdraw, Trouble.lose, Trouble.be_paid_again], 1),
+        ([Trouble.lose, Trouble.reinstate, Trouble.withdraw, Trouble.come_again], 0),
+        ([Trouble.lose, Trouble.withdraw, Trouble.come_again, Trouble.lose, Trouble.be_paid_again], 1),
+    ],
+)
+async def test_money_that_comes_for_a_course_given_up_without_it_goes_back_once(driver, work, clock, story, goes_back):
+    """Whoever gave it up before the loss did so without a refund: then that payment stays, and only another goes back."""
+    await driver.register()
+    paid = driver.payment(await driver.offer(), at=clock())
+    await driver.consume(paid)
+    trouble = Trouble(driver, work, clock, paid)
+    for act in story:
+        clock.at += HOUR
+        await act(trouble)
+    refused = await driver.announced(ActivationRefused)
+    assert [one.reason_code for one in refused] == ["enrolment_ended"] * goes_back
+    assert (await driver.enrolment(paid.lines[0].order_line_id)).status == "cancelled"
+    await driver.assert_record_stands()

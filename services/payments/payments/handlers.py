@@ -1,11 +1,14 @@
 """Handlers of other services' events. Our copies are right whatever the order of arrival."""
 
+from typing import Final
+
 from sqlalchemy import and_, func, or_, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql import expression
 
 from payments.commands.erasure import erase_payer
+from payments.commands.orders import close_repayment_of
 from payments.commands.refunds import refund_line
 from payments.domain.refunds import Reason
 from payments.tables import (
@@ -19,7 +22,7 @@ from payments.tables import (
     RatifiedResult,
 )
 from shared.database import fetch
-from shared.events.assessment import CreditAwarded, CreditReinstated, CreditRevoked, FailRatified
+from shared.events.assessment import AttemptsExhausted, CreditAwarded, CreditReinstated, CreditRevoked, FailRatified
 from shared.events.catalogue import CoursePublished, CourseUpdated, CourseWithdrawn, PriceChanged
 from shared.events.enrolment import (
     ActivationRefused,
@@ -131,15 +134,26 @@ async def compensate(session: AsyncSession, refused: ActivationRefused) -> None:
     await refund_line(session, order, line, Reason.ACTIVATION_IMPOSSIBLE, f"enrolment: {refused.reason_code}")
 
 
-@inbox.on(EnrolmentCancelled, EnrolmentFailed)
-async def note_end(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed) -> None:
-    """Store that an enrolment has ended: its course may be bought again."""
-    at = ended.cancelled_at if isinstance(ended, EnrolmentCancelled) else ended.failed_at
+_ENDED_AT: Final = {
+    EnrolmentCancelled: "cancelled_at",
+    EnrolmentFailed: "failed_at",
+    AttemptsExhausted: "exhausted_at",
+}
+
+
+@inbox.on(*_ENDED_AT)
+async def note_end(session: AsyncSession, ended: EnrolmentCancelled | EnrolmentFailed | AttemptsExhausted) -> None:
+    """Store that an enrolment has ended: its course may be bought again, and is not paid again.
+
+    One that is suspended is not announced as failed when its last attempt is.
+    """
+    at = getattr(ended, _ENDED_AT[type(ended)])
     await session.execute(
         insert(EndedEnrolment)
         .values(enrolment_id=ended.enrolment_id, learner_id=ended.learner_id, course_id=ended.course_id, ended_at=at)
         .on_conflict_do_nothing()
     )
+    await close_repayment_of(session, ended.learner_id, ended.enrolment_id)
 
 
 @inbox.on(CreditAwarded, FailRatified)

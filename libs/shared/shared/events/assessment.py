@@ -154,7 +154,7 @@ class MisconductDecided(
 
 
 class AttemptsExhausted(
-    Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", consumers=("enrolment",)
+    Event, type="assessment.attempts.exhausted.v1", subject="enrolment_id", consumers=("enrolment", "payments")
 ):
     """The board ratified the fail of the last attempt: a new enrolment gives new attempts."""
 

@@ -80,7 +80,7 @@ class ActivationRefused(
     """A paid line could not become an enrolment, or has none any more; payments gives the money back.
 
     reason_code: course_withdrawn, already_enrolled, already_passed, not_registered, unknown_course; enrolment_ended: it
-    ended for want of the money, which came back too late.
+    ended for want of the money, or was given up, before the money came.
     """
 
     order_id: UUID

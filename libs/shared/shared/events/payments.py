@@ -175,7 +175,8 @@ class AmountMismatch(Event, type="payments.payment.amount-mismatch.v1", subject=
 
 
 class RefundRequested(Event, type="payments.refund.requested.v1", subject="refund_id", consumers=("enrolment",)):
-    """Access to the line ends now, whenever the provider pays back.
+    """Access to the line ends now, whenever the provider pays back. Of a payment that is lost nothing goes back unless
+    it comes again; then this is announced once more.
 
     reason_code: cooling_off, activation_impossible, already_bought, goodwill, complaint; the last two are granted by
     staff (`decided_by`), also after a result was ratified. Money returned without a line (a duplicate, an overpayment)

@@ -275,7 +275,7 @@ def _refuse(session: AsyncSession, line: OrderLine, decision: Decision, at: date
 
 
 async def _give_back(session: AsyncSession, enrolment: Enrolment, facts: Collection[Fact]) -> None:
-    """Have money go back, once, that came after the enrolment had ended for want of it."""
+    """Have money go back, once, that came after the enrolment had ended without it."""
     line = await session.get(OrderLine, enrolment.order_line_id, with_for_update={"key_share": True})
     if line is not None and line.outcome == "activated":
         refunded = enrolments.is_refunded(line.order_line_id, facts)

@@ -165,13 +165,20 @@ def lost_since(ground: Ground, facts: Collection[Fact]) -> datetime | None:
 
 
 def ended_without_need(ground: Ground, family: str, facts: Collection[Fact]) -> bool:
-    """Return whether the enrolment ended because its money was lost, and the money is there after all. Where the course
-    was passed, it was given for the money."""
-    return (
-        _end(ground, facts) == DerivedState(EnrolmentStatus.CANCELLED, "payment_lost")
-        and _lost_money(ground, facts) is None
-        and family not in passed_families(facts)
-    )
+    """Return whether money is there that came after the enrolment had ended: for want of it, or given up while it was
+    lost or before another payment paid the order. Where the course was passed, it was given for the money."""
+    ends = of_kind(facts, Withdrawal, PaymentLost)
+    end = next((fact for fact in ends if fact.subject == ground.enrolment_id), None)
+    if (
+        end is None
+        or is_refunded(ground.order_line_id, facts)
+        or _lost_money(ground, facts) is not None
+        or family in passed_families(facts)
+    ):
+        return False
+    before = [fact for fact in facts if fact.at < end.at]
+    another = _paid_by(ground, before) != _paid_by(ground, facts)
+    return isinstance(end, PaymentLost) or another or _lost_money(ground, before) is not None
 
 
 def has_failed(ground: Ground, facts: Collection[Fact]) -> bool:
@@ -186,9 +193,15 @@ def _of_its_money(ground: Ground, facts: Iterable[Fact], *kinds: type[M]) -> lis
     """Return the facts about the payment that pays the order now: the one that confirmed it, or the one restored last.
     Facts about another payment, whenever they come, change nothing."""
     of_order = [fact for fact in facts if isinstance(fact, MoneyFact) and fact.order_id == ground.order_id]
-    paid_by = of_kind(of_order, PaymentRestored) or of_kind(of_order, PaymentConfirmed)
-    paying = paid_by[-1].payment_id if paid_by else None
+    paying = _paid_by(ground, of_order)
     return [fact for fact in of_kind(of_order, *kinds) if paying in {None, fact.payment_id}]
+
+
+def _paid_by(ground: Ground, facts: Iterable[Fact]) -> UUID | None:
+    """Return the payment that pays the order by these facts; None where none does yet."""
+    of_order = [fact for fact in facts if isinstance(fact, MoneyFact) and fact.order_id == ground.order_id]
+    paid = of_kind(of_order, PaymentRestored) or of_kind(of_order, PaymentConfirmed)
+    return paid[-1].payment_id if paid else None
 
 
 def _lost_money(ground: Ground, facts: Collection[Fact]) -> PaymentReversed | DisputeClosed | None:
@@ -275,7 +288,7 @@ class Decision(StrEnum):
     ALREADY_ENROLLED = "already_enrolled"
     ALREADY_PASSED = "already_passed"
     ENROLMENT_ENDED = "enrolment_ended"
-    """The money came back after the enrolment had ended for want of it."""
+    """The money came after the enrolment had ended for want of it, or had been given up meanwhile."""
 
 
 def decide(line: PaidLine, situation: Situation, regulations: Regulations, at: datetime) -> Decision:

@@ -115,7 +115,9 @@ async def grant_refund(
     order_id: UUID, line_id: UUID, grant: RefundGrant, session: Session, caller: CallerOf
 ) -> RefundView:
     """Finance gives one course back, also after the cooling-off period or a ratified result: access ends now, what was
-    paid for it goes back. Credit earned with it is held, and others decide on it and on awards that stand on it."""
+    paid for it goes back. Credit earned with it is held, and others decide on it and on awards that stand on it. While
+    the payment is lost no money moves, and none is asked for the course any more; it goes back should it come after
+    all."""
     return RefundView.of(await refunds.grant_refund(session, order_id, line_id, Reason(grant.reason_code), caller.name))
 
 

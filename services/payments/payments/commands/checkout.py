@@ -98,9 +98,10 @@ async def _open_attempt(
         _check_no_other(payments)
     orders.check_payable(order.status, order.expires_at, at)
     if order.status == OrderStatus.REVERSED:  # bought already, at the price of then
-        lines = await order_queries.lines_not_given_back(session, order_id)
+        lines = await order_queries.lines_still_bought(session, order, at)
         if not lines:
-            raise orders.OrderNotPayable("all of this order was given back", order_status=order.status)
+            reason = "every course of this order was given back, has ended or was bought anew"
+            raise orders.OrderNotPayable(reason, order_status=order.status)
     else:
         lines = await _offered(session, order, details, at, policy)
     due = sum(line.due_minor for line in lines)

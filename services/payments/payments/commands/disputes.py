@@ -23,7 +23,7 @@ from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import policy_at
 from payments.domain.unmatched import Why
-from payments.queries.orders import lines_not_given_back
+from payments.queries.orders import lines_still_bought
 from payments.queries.payments import confirming_payment, payments_of
 from payments.tables import Dispute, Order, OrderLine, Payment
 from shared.access import refuse_own
@@ -96,7 +96,7 @@ async def _email(
     paying = await confirming_payment(session, order.order_id)
     if paying is None or paying.payment_id != dispute.payment_id or order.status != OrderStatus.PAID:
         return
-    if lines := await lines_not_given_back(session, order.order_id):
+    if lines := await lines_still_bought(session, order, now(session)):
         await write(session, dispute, order, lines)
 
 

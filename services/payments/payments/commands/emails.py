@@ -193,7 +193,7 @@ WHY: Final = {
     Reason.OVERPAID: "This is what you paid beyond the price.",
     Reason.UNDERPAID: "This payment was less than the price, or came in another currency, so it bought nothing.",
     Reason.ALREADY_BOUGHT: "You have bought this already.",
-    Reason.LATE_PAYMENT: "This payment came after the order had ended, so it bought nothing.",
+    Reason.LATE_PAYMENT: "This payment came after the order, or what was in it, had ended, so it bought nothing.",
     Reason.GOODWILL: "We decided to give you back what you paid for this course.",
     Reason.COMPLAINT: "We decided so on your complaint about this course.",
 }
@@ -222,6 +222,22 @@ async def email_refund(session: AsyncSession, refund: Refund, to: str, step: str
         to=to,
         subject=subject,
         body=f"{body} {WHY[Reason(refund.reason_code)]}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
+    )
+
+
+async def email_given_back(session: AsyncSession, refund: Refund, to: str) -> None:
+    """E-mail that finance gave back a line whose payment is lost: nothing is due for it, and nothing goes back yet."""
+    await _write(
+        session,
+        kind="line_given_back",
+        about=refund.refund_id,
+        to=to,
+        subject="Nothing is due any more for a course",
+        body=(
+            f"Your payment was taken back, and we decided to ask no more for {await _refunded(session, refund)}. "
+            "Access to it has ended. Should the payment come after all, that goes back to where you paid from.\n\n"
+            f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
+        ),
     )
 
 

@@ -23,7 +23,14 @@ from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
 from payments.domain.unmatched import Why
-from payments.queries.orders import bought_courses, lines_not_given_back, lines_of, lock_open_orders, offers
+from payments.queries.orders import (
+    bought_courses,
+    lines_not_given_back,
+    lines_of,
+    lines_still_bought,
+    lock_open_orders,
+    offers,
+)
 from payments.queries.payments import confirming_payment
 from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
 from shared.database import now
@@ -45,7 +52,7 @@ async def take(
     confirming = await confirming_payment(session, order.order_id)
     again = confirming is not None and confirming.state not in FUNDED
     if again:
-        lines = await lines_not_given_back(session, order.order_id)
+        lines = await lines_still_bought(session, order, at)
         due, late = sum(line.due_minor for line in lines), not lines or order.expires_at <= at
         wares = _Wares()
     else:
@@ -193,7 +200,13 @@ async def _confirm_again(
     lines: Sequence[OrderLine],
     due: int,
 ) -> None:
-    """Confirm an order whose payment was taken back by another payment; to other services the money has come back."""
+    """Confirm an order whose payment was taken back by another payment; to other services the money has come back.
+
+    `lines`: those that it pays for. The others are given back: should the lost money come after all, theirs goes back.
+    """
+    for line in await lines_not_given_back(session, order.order_id):
+        if line not in lines:
+            await refund_line(session, order, line, Reason.ACTIVATION_IMPOSSIBLE, "policy")
     await confirm_with(session, order, payment)
     order.payer_email, attempt.status = attempt.payer_email, "paid"
     await post(session, "sold_again", payment)

@@ -18,7 +18,7 @@ from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
 from payments.domain.refunds import ENDED, Reason, RefundStatus, paid_of
 from payments.domain.unmatched import Why
-from payments.queries.orders import lines_not_given_back, lines_of
+from payments.queries.orders import lines_of, lines_still_bought
 from payments.queries.payments import confirming_payment, sum_going_back
 from payments.queries.refunds import provider_refunds_of
 from payments.tables import Confirmation, Order, Payment, ProviderRefund, Refund
@@ -66,8 +66,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
             reversed_at=next_announcement_at(session, order),
         ),
     )
-    owed = [line for line in lines if line.order_line_id not in gone_back]
-    await emails.email_reversed(session, payment, order, owed)
+    await emails.email_reversed(session, payment, order, await lines_still_bought(session, order, now(session)))
 
 
 async def lose_to_the_bank(session: AsyncSession, payment: Payment, order: Order, reason_code: str) -> None:
@@ -125,7 +124,7 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
         else:
             await confirm_with(session, order, payment)
             await close_checkouts(session, order.order_id)
-            lines = await lines_not_given_back(session, order.order_id)
+            lines = await lines_still_bought(session, order, now(session))
             await leave_others(session, order, [line.course_id for line in lines])
     refunds = await _reopen(session, payment)
     await post(session, "restored", payment)
@@ -150,6 +149,6 @@ async def restore(session: AsyncSession, payment: Payment, order: Order) -> None
                 restored_at=next_announcement_at(session, order),
             ),
         )
-        await emails.email_restored(session, payment, order, await lines_not_given_back(session, order.order_id))
+        await emails.email_restored(session, payment, order, await lines_still_bought(session, order, now(session)))
     if payment.state != State.SETTLED:
         await show_own_payment(session, payment, Why.RESTORED_AFTER_LOSS)

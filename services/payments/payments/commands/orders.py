@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain import orders
@@ -121,6 +121,14 @@ async def end_repayment(session: AsyncSession, order_id: UUID) -> None:
     order = await fetch(session, Order, order_id, lock=True)
     if order.status == OrderStatus.REVERSED and order.expires_at <= now(session):
         await close_checkouts(session, order_id)
+
+
+async def close_repayment_of(session: AsyncSession, learner_id: UUID, enrolment_id: UUID) -> None:
+    """Close the pay pages of an order to be paid again for an enrolment that has ended: they ask for too much."""
+    of_it = exists().where(OrderLine.order_id == Order.order_id, OrderLine.enrolment_id == enrolment_id)
+    lost = select(Order).where(Order.learner_id == learner_id, Order.status == OrderStatus.REVERSED, of_it)
+    for order in await session.scalars(lost.order_by(Order.order_id).with_for_update(key_share=True)):
+        await close_checkouts(session, order.order_id)
 
 
 def next_announcement_at(session: AsyncSession, order: Order) -> datetime:

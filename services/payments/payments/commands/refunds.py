@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands import emails
 from payments.commands.ledger import post
+from payments.commands.orders import close_checkouts
 from payments.domain.disputes import OrderInDispute
 from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
@@ -55,23 +56,32 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
 
 async def grant_refund(session: AsyncSession, order_id: UUID, line_id: UUID, reason: Reason, by: str) -> Refund:
     """Refund a line that finance gives back, at any time, also one whose result was ratified: access ends now, credit
-    is held, and awards that stand on it are reviewed.
+    is held, and awards that stand on it are reviewed. Where the payment is lost no money goes back unless it comes
+    again, and none is asked for any more.
 
     Raises Unknown, OwnOrder, OrderNotPaid, OrderInDispute, RefundAlreadyRequested.
     """
     order = await fetch(session, Order, order_id, lock=True)
     refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
-    line, _ = await _paid_line(session, order, line_id)
-    return await _refund_once(session, order, line, reason, by)
+    line, _ = await _paid_line(session, order, line_id, or_lost=True)
+    refund = await _refund_once(session, order, line, reason, by)
+    if refund.status == RefundStatus.CANCELLED:
+        _publish_request(session, refund, line)
+        await close_checkouts(session, order_id)
+        await emails.email_given_back(session, refund, order.payer_email or "")
+    return refund
 
 
-async def _paid_line(session: AsyncSession, order: Order, line_id: UUID) -> tuple[OrderLine, datetime]:
-    """Return a line of the locked order that can be given back, and when it was paid. Raises Unknown, OrderNotPaid,
-    OrderInDispute."""
+async def _paid_line(
+    session: AsyncSession, order: Order, line_id: UUID, *, or_lost: bool = False
+) -> tuple[OrderLine, datetime]:
+    """Return a line of the locked order that can be given back, and when it was paid. `or_lost`: also one whose payment
+    was taken back. Raises Unknown, OrderNotPaid, OrderInDispute."""
     line = await session.get(OrderLine, line_id)
     if line is None or line.order_id != order.order_id:
         raise Unknown(f"no line {line_id} in this order")
-    if order.status != OrderStatus.PAID or order.paid_at is None:
+    lost = or_lost and order.status == OrderStatus.REVERSED
+    if order.paid_at is None or not (lost or order.status == OrderStatus.PAID):
         raise OrderNotPaid(f"the order is {order.status}", order_status=order.status)
     paying = await confirming_payment(session, order.order_id)
     if paying is not None and await is_disputed(session, paying.payment_id):
@@ -164,6 +174,12 @@ async def announce_request(session: AsyncSession, refund: Refund, payment: Payme
     """Post, publish and e-mail that the money of a refund is owed to the payer from now on."""
     await post(session, "refund_requested", payment, refund_id=refund.refund_id)
     line = await session.get(OrderLine, refund.order_line_id) if refund.order_line_id else None
+    _publish_request(session, refund, line)
+    waits = payment.state != State.SETTLED or await is_disputed(session, payment.payment_id)
+    await emails.email_refund(session, refund, await payer_of(session, payment), "requested", waits=waits)
+
+
+def _publish_request(session: AsyncSession, refund: Refund, line: OrderLine | None) -> None:
     publish(
         session,
         RefundRequested(
@@ -179,8 +195,6 @@ async def announce_request(session: AsyncSession, refund: Refund, payment: Payme
             requested_at=refund.requested_at,
         ),
     )
-    waits = payment.state != State.SETTLED or await is_disputed(session, payment.payment_id)
-    await emails.email_refund(session, refund, await payer_of(session, payment), "requested", waits=waits)
 
 
 async def cancel_refund(session: AsyncSession, refund: Refund, payment: Payment) -> None:

@@ -107,7 +107,8 @@ class OrderIsExpired(Conflict):
 
 
 class OrderNotPayable(Conflict):
-    """The order is paid or cancelled, or nothing of it is left to pay."""
+    """The order is paid or cancelled, or nothing of it is left to pay: each course was given back, has ended or was
+    bought anew."""
 
     remedy = "Read the order: if nothing is paid there, place a new one."
 

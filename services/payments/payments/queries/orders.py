@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select
+from sqlalchemy import and_, exists, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.orders import UNPAID, Offer, OrderStatus
@@ -74,9 +74,11 @@ WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_l
 """Also a line that was to be given back before the payment for it was lost."""
 
 
-async def bought_courses(session: AsyncSession, learner_id: UUID, at: datetime) -> frozenset[UUID]:
+async def bought_courses(
+    session: AsyncSession, learner_id: UUID, at: datetime, *, beside: UUID | None = None
+) -> frozenset[UUID]:
     """Return the courses of paid lines that were not given back, and whose enrolment has neither ended nor lost its
-    credit.
+    credit. `beside`: an order that is left out.
 
     Where the payment is lost the enrolment ends by itself once it is too late to pay again. A course that was passed is
     not sold again, whatever became of its money: its credit would bar the enrolment.
@@ -99,6 +101,7 @@ async def bought_courses(session: AsyncSession, learner_id: UUID, at: datetime) 
             .join(Confirmation, Confirmation.order_id == Order.order_id)
             .where(
                 Order.learner_id == learner_id,
+                Order.order_id != beside if beside else true(),
                 or_(and_(or_(paid, ending), ~_HAS_ENDED), _WAS_PASSED),
                 ~_LOST_ITS_CREDIT,
             )
@@ -171,9 +174,18 @@ async def lines_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUI
 
 
 async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[OrderLine]:
-    """Return the order's lines that were not given back, by position: what is paid again where the payment is lost."""
+    """Return the order's lines that were not given back, by position."""
     statement = select(OrderLine).where(OrderLine.order_id == order_id, ~WAS_GIVEN_BACK)
     return list(await session.scalars(statement.order_by(OrderLine.position)))
+
+
+async def lines_still_bought(session: AsyncSession, order: Order, at: datetime) -> list[OrderLine]:
+    """Return the order's lines, by position, whose access is as before once its lost money is there: they were not
+    given back, their enrolment has not ended, and their course was not bought anew."""
+    statement = select(OrderLine).where(OrderLine.order_id == order.order_id, ~WAS_GIVEN_BACK, ~_HAS_ENDED)
+    lines = (await session.scalars(statement.order_by(OrderLine.position))).all()
+    anew = await bought_courses(session, order.learner_id, at, beside=order.order_id)
+    return [line for line in lines if line.course_id not in anew]
 
 
 async def orders_page(session: AsyncSession, learner_id: UUID, paging: PageRequest) -> tuple[list[Order], str | None]:
