@@ -298,6 +298,8 @@ class UnmatchedPayment(Base):
     ended_by: Mapped[str | None]
     """Who closed it; None where it ended by itself."""
     note: Mapped[str | None]
+    not_ours: Mapped[bool] = mapped_column(server_default="false", default=False)
+    """Finance has said that this refund paid none of ours: nothing waits for it."""
 
 
 class Refund(Base):

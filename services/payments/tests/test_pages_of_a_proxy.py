@@ -105,7 +105,7 @@ async def test_the_provider_itself_refuses(provider, operation):
                 await ASKED[operation](provider)
 
 
-class Front:
+class InFront:
     """Answers in the provider's stead while it is `on`."""
 
     def __init__(self, app, operation, status, page):
@@ -138,7 +138,7 @@ async def attempt_of(driver, session_id):
 @pytest.mark.parametrize("status", [200, 401, 404, 409, 410, 422, 429, 502])
 async def test_a_session_is_not_closed_by_it(driver, status):
     _, session_id = await replaced_session(driver)
-    driver.provider.app = front = Front(driver.provider.app, "/expire", status, b"<html>no route</html>")
+    driver.provider.app = front = InFront(driver.provider.app, "/expire", status, b"<html>no route</html>")
     for _ in range(3):
         await driver.run(close_checkouts)
         await driver.later(minutes=5)
@@ -152,7 +152,7 @@ async def test_a_session_is_not_closed_by_it(driver, status):
 
 async def test_a_session_whose_time_is_over_is_closed_without_an_answer(driver):
     _, session_id = await replaced_session(driver)
-    driver.provider.app = Front(driver.provider.app, "/expire", 404, b"<html>no route</html>")
+    driver.provider.app = InFront(driver.provider.app, "/expire", 404, b"<html>no route</html>")
     await driver.run(close_checkouts)
     assert [one.job for one in await list_set_aside(driver.session)] == ["close_checkouts"]
     await driver.later(days=8)

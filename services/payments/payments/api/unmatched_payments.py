@@ -5,13 +5,14 @@ from uuid import UUID
 
 from fastapi import Query
 
+from payments.adapters.provider import PaymentProvider, ProviderRefused, ProviderUnavailable
 from payments.api.views import (
     UnmatchedPaymentClosure,
     UnmatchedPaymentView,
 )
-from payments.commands import unmatched
+from payments.commands import closing
 from payments.domain.orders import OwnOrder
-from payments.domain.unmatched import UnmatchedPaymentEnded
+from payments.domain.unmatched import ExplanationNeeded, RefundOfAnotherPayment, UnmatchedPaymentEnded
 from payments.queries.finance import unmatched_page
 from payments.tables import UnmatchedPayment
 from shared.web import (
@@ -25,9 +26,12 @@ from shared.web import (
     Session,
     error_responses,
     page_of,
+    resource,
 )
 
 router = Router()
+
+Provider = Annotated[PaymentProvider, resource(PaymentProvider)]
 
 
 @router.get("/v1/unmatched-payments", operation_id="list_unmatched_payments")
@@ -46,14 +50,28 @@ async def list_unmatched_payments(
     "/v1/unmatched-payments/{unmatched_id}/closure",
     operation_id="close_unmatched_payment",
     dependencies=[Idempotent],
-    responses=error_responses(OwnOrder, UnmatchedPaymentEnded),
+    responses=error_responses(
+        OwnOrder,
+        UnmatchedPaymentEnded,
+        ExplanationNeeded,
+        RefundOfAnotherPayment,
+        ProviderUnavailable,
+        ProviderRefused,
+    ),
 )
 async def close_unmatched_payment(
-    unmatched_id: UUID, closure: UnmatchedPaymentClosure, session: Session, caller: CallerOf
+    *, unmatched_id: UUID, closure: UnmatchedPaymentClosure, session: Session, caller: CallerOf, provider: Provider
 ) -> UnmatchedPaymentView:
     """Close an unmatched payment that finance has seen to. It is shown again only when something else becomes known
-    about it."""
-    return _unmatched(await unmatched.close_unmatched(session, unmatched_id, closure.note, caller.name))
+    about it.
+
+    Of an unknown refund of a payment of ours it is said what it paid, for other refunds of that payment wait: one of
+    ours, which then stands as the provider reports it, or none of ours; then the others are sent beside it.
+    """
+    explanation = closing.Explanation(closure.refund_id, closure.not_ours)
+    return _unmatched(
+        await closing.close_unmatched(session, provider, unmatched_id, closure.note, explanation, caller.name)
+    )
 
 
 def _unmatched(one: UnmatchedPayment) -> UnmatchedPaymentView:

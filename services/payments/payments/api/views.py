@@ -282,12 +282,17 @@ class UnmatchedPaymentView(View):
         description="Of who closed it; null where it ended by itself", examples=["Paid by bank transfer, see CB-17"]
     )
     ended_by: str | None = Field(description="Who closed it; null while it is open, or where it ended by itself")
+    not_ours: bool = Field(description="Finance has said that this refund paid none of ours")
 
 
 class UnmatchedPaymentClosure(RequestModel):
     """What finance found out, for the record."""
 
     note: Text = Field(min_length=1, max_length=1000, examples=["Paid by bank transfer, see CB-17"])
+    refund_id: UUID | None = Field(
+        default=None, description="Of an unknown refund: the refund of ours that it paid", examples=[ID]
+    )
+    not_ours: bool = Field(default=False, description="An unknown refund paid none of ours; others are sent beside it")
 
 
 class DisputeRequest(RequestModel):

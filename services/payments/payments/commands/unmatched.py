@@ -1,4 +1,4 @@
-"""Unmatched payments: showing finance what needs a person, and ending that."""
+"""Unmatched payments: showing finance what needs a person, and ending that where it settles by itself."""
 
 import logging
 from collections.abc import Iterable
@@ -9,14 +9,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.adapters.provider import Unreadable
-from payments.domain.orders import OwnOrder
 from payments.domain.payments import PaymentFact
-from payments.domain.policy import in_utc
 from payments.domain.refunds import RefundFact
-from payments.domain.unmatched import UnmatchedPaymentEnded, Why
-from payments.tables import Order, Payment, Refund, UnmatchedPayment
-from shared.access import refuse_own
-from shared.database import fetch, now
+from payments.domain.unmatched import Why
+from payments.tables import Payment, Refund, UnmatchedPayment
+from shared.database import now
 from shared.ids import new_id
 
 log = logging.getLogger(__name__)
@@ -37,8 +34,11 @@ async def show_to_finance(
     order_id: UUID | None = None,
     payment_id: UUID | None = None,
 ) -> None:
-    """Show finance what cannot be placed or needs a decision: once for a reference and a reason, as last reported. What
-    finance has closed is shown again when something else is reported."""
+    """Show finance what cannot be placed or needs a decision: once for a reference and a reason, as last reported.
+
+    What finance has closed is shown again when something else is reported. So is a refund of our payment that was
+    closed, as by an earlier release, without a word about what it paid: refunds wait for that.
+    """
     at = now(session)
     values = {
         "external_reference": external_reference,
@@ -52,6 +52,8 @@ async def show_to_finance(
         UnmatchedPayment.ended_by.is_not(None),
         *(getattr(UnmatchedPayment, name).is_not_distinct_from(value) for name, value in values.items()),
     )
+    if reason is Why.UNKNOWN_REFUND and payment_id is not None:
+        closed = and_(closed, UnmatchedPayment.not_ours)
     kept = {one.name: case((closed, one), else_=null()) for one in (_COLUMNS.ended_at, _COLUMNS.ended_by)}
     log.error("for finance to look at", extra={"reference": reference, "reason": reason})
     await session.execute(
@@ -81,18 +83,6 @@ async def end_unmatched(session: AsyncSession, provider: str, references: Iterab
         )
         .values(ended_at=now(session))
     )
-
-
-async def close_unmatched(session: AsyncSession, unmatched_id: UUID, note: str, by: str) -> UnmatchedPayment:
-    """Close what a person in finance has seen to, with their note. Raises Unknown, OwnOrder, UnmatchedPaymentEnded."""
-    row = await fetch(session, UnmatchedPayment, unmatched_id, lock=True)
-    order = None if row.order_id is None else await fetch(session, Order, row.order_id)
-    whose = None if order is None else order.learner_id  # of most there is no order
-    refuse_own(session, OwnOrder("somebody else decides about your own order"), whose, by)
-    if row.ended_at is not None:
-        raise UnmatchedPaymentEnded("this has ended already", ended_at=in_utc(row.ended_at))
-    row.ended_at, row.ended_by, row.note = now(session), by, note
-    return row
 
 
 async def show_payment(

@@ -1,6 +1,6 @@
 """Why finance is shown an unmatched payment, and what ends it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -11,6 +11,19 @@ class UnmatchedPaymentEnded(Conflict):
     """What is over is closed once."""
 
     remedy = "Nothing is left to do: it has ended."
+
+
+class ExplanationNeeded(Conflict):
+    """Of a refund of our payment that we did not ask for, finance says what it paid: refunds wait for that. Of nothing
+    else it is said."""
+
+    remedy = "For an `unknown_refund` send `refund_id`, the refund of ours that it paid, or `not_ours`; else neither."
+
+
+class RefundOfAnotherPayment(Conflict):
+    """A refund at the provider pays only what is owed from the payment that it is of."""
+
+    remedy = "Look up at the provider of which payment it is, and name a refund of that."
 
 
 class Why(StrEnum):
@@ -46,7 +59,10 @@ MEANINGS: Final[Mapping[Why, tuple[str, str]]] = {
     ),
     Why.UNKNOWN_REFUND: (
         "a refund that we did not ask for, or that was lost when the database was set back",
-        "find at the provider who made it and for what",
+        (
+            "find at the provider who made it and for what, and close this with the `refund_id` that it paid (where "
+            "there is none, grant the line's refund first), or as `not_ours`: other refunds of the payment wait for it"
+        ),
     ),
     Why.UNKNOWN_STATUS: ("a status that is not known here", "look at the provider what it means, and tell support"),
     Why.NOT_UNDERSTOOD: ("a message that cannot be read", "look at the provider what became of the payment"),
@@ -94,3 +110,10 @@ ENDED_BY: Final[Mapping[Why, str]] = {
     Why.TAKEN_BACK_WITHOUT_DISPUTE: "the payment is there again, or a later dispute about it is lost",
 }
 """What ends each by itself; a person in finance may close any of them."""
+
+
+def check_explanation(why: Why, *, of_our_payment: bool, explained: Collection[bool]) -> None:
+    """Check that what is closed is explained, in one way, where it must be. Raises ExplanationNeeded."""
+    refund = why is Why.UNKNOWN_REFUND
+    if not (refund and of_our_payment) <= sum(explained) <= refund:
+        raise ExplanationNeeded("it must be said of an unknown refund, and of nothing else, what it paid", reason=why)

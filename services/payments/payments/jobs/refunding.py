@@ -32,7 +32,7 @@ from payments.domain.refunds import (
 )
 from payments.domain.unmatched import Why
 from payments.queries.payments import disputed_payments, is_disputed
-from payments.queries.refunds import provider_refunds_of
+from payments.queries.refunds import not_ours_among, provider_refunds_of
 from payments.tables import Order, Payment, Refund
 from shared.clock import later
 from shared.due_rows import for_each
@@ -179,6 +179,8 @@ async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[Refu
     async with work.database.transaction() as session:
         before = {one.provider_refund_id: one for one in await provider_refunds_of(session, refund_id)}
         whose = [(one, await find_refund(session, one)) for one in listed]
+        ids = [one.provider_refund_id for one in listed]
+        not_ours = await not_ours_among(session, claim.payment.provider, ids)
     ours = [one for one, id_ in whose if id_ == refund_id and is_of_payment(one, claim.payment)]
     strange = [one for one, id_ in whose if id_ is None or not is_of_payment(one, claim.payment)]
     paid = {id_ for id_, one in before.items() if one.status == ProviderRefundStatus.FINISHED}
@@ -189,7 +191,11 @@ async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[Refu
     return _Known(
         ours,
         list((before | said).values()),  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
-        [one for one in strange if one.status is not ProviderRefundStatus.CANCELLED],
+        [
+            one
+            for one in strange
+            if one.status is not ProviderRefundStatus.CANCELLED and one.provider_refund_id not in not_ours
+        ],
         any(one.provider_refund_id not in before for one in ours),
     )
 

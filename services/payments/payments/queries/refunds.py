@@ -1,6 +1,6 @@
 """Refunds: of which lines, and how much."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from payments.domain.refunds import ProviderRefundStatus, RefundStatus
+from payments.domain.unmatched import Why
 from payments.queries.orders import lines_not_given_back
 from payments.queries.payments import sum_going_back
 from payments.tables import (
@@ -15,6 +16,7 @@ from payments.tables import (
     Payment,
     ProviderRefund,
     Refund,
+    UnmatchedPayment,
 )
 
 
@@ -93,6 +95,17 @@ async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine) -> 
         .where(Refund.order_line_id == line.order_line_id, was_paid())
     )
     return min(line.due_minor - int(gone or 0), beyond)
+
+
+async def not_ours_among(session: AsyncSession, provider: str, provider_refund_ids: Collection[str]) -> set[str]:
+    """Return those refunds at the provider of which finance has said that they paid none of ours."""
+    statement = select(UnmatchedPayment.reference).where(
+        UnmatchedPayment.provider == provider,
+        UnmatchedPayment.reason == Why.UNKNOWN_REFUND,
+        UnmatchedPayment.reference.in_(provider_refund_ids),
+        UnmatchedPayment.not_ours,
+    )
+    return set((await session.scalars(statement)).all())
 
 
 async def goes_back_otherwise(session: AsyncSession, refund: Refund) -> bool:

@@ -1,0 +1,176 @@
+"""A refund of our payment that we did not ask for holds back the others until finance says what it paid."""
+
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, update
+
+from payments.jobs import follow_refunds, submit_refunds
+from payments.tables import Refund, UnmatchedPayment
+from shared.events.payments import RefundCompleted
+from shared.ids import new_id
+
+from .test_pages_of_a_proxy import InFront
+
+URL = "http://service/v1/payment-notifications"
+
+
+async def made_by_hand(driver, *, lines=3, external=""):
+    """An order that is paid out, with a finished refund of one line's price that we did not ask for."""
+    order, reference = await driver.buy(*[await driver.sell() for _ in range(lines)])
+    await driver.deliver(reference)
+    driver.sandbox.create_refund(reference, 49500, external, URL)
+    await goes_on(driver)
+    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
+    return order, reference
+
+
+async def goes_on(driver, rounds=3):
+    for _ in range(rounds):
+        await driver.later(hours=6)
+        await driver.run(submit_refunds, follow_refunds)
+
+
+async def status_of(driver, order, line):
+    return (await driver.read(order))["lines"][line]["refund"]["status"]
+
+
+async def give_back(driver, order, line):
+    assert (await driver.refund(order, line=line)).status_code == 201
+    return (await driver.read(order))["lines"][line]["refund"]["refund_id"]
+
+
+async def grant(driver, order, line):
+    path = f"/v1/orders/{order['order_id']}/lines/{order['lines'][line]['order_line_id']}/granted-refund"
+    async with driver.service.client("finance") as finance:
+        answer = await finance.post(path, json={"reason_code": "goodwill"})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["refund_id"]
+
+
+async def close(driver, reason="unknown_refund", **explanation):
+    row = (await driver.unmatched())[reason]
+    async with driver.service.client("finance") as finance:
+        return await finance.post(
+            f"/v1/unmatched-payments/{row.unmatched_id}/closure", json={"note": "By hand, see mail"} | explanation
+        )
+
+
+async def paid_back(driver, reference):
+    return [one["amount"] for one in driver.sandbox.refunds(reference) if one["status"] == "finished"]
+
+
+async def test_while_it_is_not_explained_finance_is_shown_it_and_nothing_is_sent(driver):
+    order, reference = await made_by_hand(driver)
+    await give_back(driver, order, 1)
+    await goes_on(driver)
+    answer = await close(driver)
+    assert (answer.status_code, answer.json()["code"]) == (409, "explanation_needed")
+    assert await status_of(driver, order, 1) == "requested"
+    # As an earlier release left it, whose finance closed it with a note alone.
+    await driver.session.execute(update(UnmatchedPayment).values(ended_at=driver.clock(), ended_by="finance", note="x"))
+    assert await driver.unmatched() == {}
+    await goes_on(driver)
+    assert set(await driver.unmatched()) == {"unknown_refund"}
+    assert await paid_back(driver, reference) == [49500]
+
+
+async def test_it_is_taken_in_as_the_refund_that_it_paid_and_the_others_go_on(driver):
+    order, reference = await made_by_hand(driver)
+    await give_back(driver, order, 1)
+    await goes_on(driver)
+    answer = await close(driver, refund_id=await grant(driver, order, 0))
+    assert (answer.status_code, answer.json()["note"]) == (200, "By hand, see mail")
+    assert await status_of(driver, order, 0) == "completed"
+    await goes_on(driver)
+    assert await status_of(driver, order, 1) == "completed"
+    assert await paid_back(driver, reference) == [49500, 49500]
+    assert await driver.balances() == {"cash": 49500, "sales": -49500}
+    assert len(await driver.announced(RefundCompleted)) == 2
+    assert await driver.unmatched() == {}
+
+
+async def test_a_refund_whose_row_was_lost_is_not_paid_once_more_when_the_learner_asks_again(driver):
+    order, reference = await made_by_hand(driver, lines=1, external=str(new_id()))
+    refund_id = await give_back(driver, order, 0)
+    await goes_on(driver)
+    assert await status_of(driver, order, 0) == "requested"
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    await goes_on(driver)
+    assert await status_of(driver, order, 0) == "completed"
+    assert await paid_back(driver, reference) == [49500]
+    assert await driver.balances() == {}
+
+
+async def test_beside_one_that_paid_none_of_ours_the_others_go_on_while_the_money_lasts(driver):
+    order, reference = await made_by_hand(driver)
+    for line in range(3):
+        await give_back(driver, order, line)
+    await goes_on(driver)
+    answer = await close(driver, not_ours=True)
+    assert (answer.status_code, answer.json()["not_ours"]) == (200, True)
+    await goes_on(driver, rounds=8)
+    assert [await status_of(driver, order, line) for line in range(3)] == ["completed", "completed", "failed"]
+    assert await paid_back(driver, reference) == [49500] * 3
+    assert await driver.unmatched() == {}
+
+
+async def test_a_part_is_taken_in_as_a_part(driver):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    driver.sandbox.create_refund(reference, 30000, "", URL)
+    refund_id = await give_back(driver, order, 0)
+    await goes_on(driver)
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert await status_of(driver, order, 0) == "returned"
+    assert set(await driver.unmatched()) == {"refunded_too_little"}
+    assert (await driver.balances())["refund_liability"] == -19500
+
+
+async def test_it_paid_no_refund_of_another_payment(driver):
+    order, _ = await made_by_hand(driver)
+    other, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    answer = await close(driver, refund_id=await give_back(driver, other, 0))
+    assert (answer.status_code, answer.json()["code"]) == (409, "refund_of_another_payment")
+    assert set(await driver.unmatched()) == {"unknown_refund"}
+    assert (await driver.read(order))["lines"][0]["refund"] is None
+
+
+async def test_what_the_provider_cannot_be_asked_about_stays_open(driver):
+    order, _ = await made_by_hand(driver)
+    refund_id = await give_back(driver, order, 0)
+    row = (await driver.unmatched())["unknown_refund"]
+    driver.provider.app = front = InFront(driver.provider.app, row.reference, 404, b"<html>")
+    assert (await close(driver, refund_id=refund_id)).status_code == 503
+    front.on = False
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    refund = await driver.session.get_one(Refund, UUID(refund_id), populate_existing=True)
+    assert refund.provider_refund_id == row.reference
+
+
+async def test_one_that_is_cancelled_meanwhile_paid_nothing(driver):
+    order, reference = await driver.buy(await driver.sell())
+    await driver.deliver(reference)
+    made = driver.sandbox.create_refund(reference, 49500, "", URL)
+    made["plan"] = []
+    refund_id = await give_back(driver, order, 0)
+    await goes_on(driver)
+    await driver.control.put("/control/callbacks", json={"mode": "drop"})
+    driver.sandbox.set_refund_status(made, "cancelled")
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert await status_of(driver, order, 0) == "requested"
+    await goes_on(driver)
+    assert await status_of(driver, order, 0) == "completed"
+
+
+@pytest.mark.parametrize("both", [True, False])
+async def test_it_is_explained_in_one_way_and_nothing_else_is(driver, both):
+    if both:
+        order, _ = await made_by_hand(driver)
+        answer = await close(driver, refund_id=await give_back(driver, order, 0), not_ours=True)
+    else:
+        await driver.pay(await driver.open_session(await driver.order(await driver.sell())), amount=0)
+        answer = await close(driver, "nothing_paid", not_ours=True)
+    assert (answer.status_code, answer.json()["code"]) == (409, "explanation_needed")
+    assert not (await driver.session.scalars(select(UnmatchedPayment.not_ours))).one()
