@@ -1,4 +1,5 @@
-"""Who commits, and what may write: read off the syntax tree of the services and the gateway."""
+"""Who commits, what may write, and what is said before it has happened: read off the syntax tree of the services and the
+gateway."""
 
 import ast
 from importlib import import_module
@@ -41,6 +42,15 @@ def takes(function):
     return {ast.unparse(one.annotation) for one in every if one.annotation is not None}
 
 
+def lines_before_the_commit(tree):
+    """What is logged in functions that are given a transaction by whoever ends it."""
+    for function in ast.walk(tree):
+        if isinstance(function, ast.AsyncFunctionDef | ast.FunctionDef) and "AsyncSession" in takes(function):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("log."):
+                    yield ast.unparse(node.args[0])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_only_what_opened_a_transaction_ends_it(name):
     """A command that must wait for somebody outside says so by a function of `shared.sessions`."""
@@ -56,8 +66,17 @@ def test_who_reads_is_given_a_session_that_cannot_write(name):
     assert wrong == set()
 
 
+@pytest.mark.parametrize("name", [*NAMES, "shared"])
+def test_what_a_transaction_does_is_logged_once_it_is_committed(name):
+    """By `log_once_committed`: else the log says of what was rolled back that it was done."""
+    found = [(where, line) for where, tree in modules(name) for line in lines_before_the_commit(tree)]
+    assert found == []
+
+
 def test_the_words_are_found_where_they_stand():
     tree = syntax_tree("async def pay(session):\n    await session.commit()\n    await session.begin_nested()\n")
     assert [*ends_of_transactions(tree)] == ["commit"]
     tree = syntax_tree("@router.get('/v1/x')\nasync def read(session: Session, *, at: Clock): ...\n")
     assert [takes(route) for route in reading_routes(tree)] == [{"Session", "Clock"}]
+    tree = syntax_tree("async def accept(session: AsyncSession, by: str):\n    log.warning('accepted')\n")
+    assert [*lines_before_the_commit(tree)] == ["'accepted'"]

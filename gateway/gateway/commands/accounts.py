@@ -13,6 +13,7 @@ from gateway import queries
 from gateway.commands.grants import add_roles, leaves_nobody, void_grants
 from gateway.domain import accounts as rules
 from gateway.tables import Account, AccountRole, ExternalIdentity, SignIn
+from shared.committed_log import log_once_committed
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.events.gateway import AccountClosed, AccountOpened
 from shared.idempotency import erase_replies
@@ -104,7 +105,8 @@ async def erase_account(session: AsyncSession, account_id: UUID) -> None:
     instant = now(session)
     operators = await queries.operators(session)
     if account_id in operators and leaves_nobody(operators, account_id, await queries.words(session)):
-        log.error("an operator was anonymised, and nobody is left who can give roles; open another at the command line")
+        said = "an operator was anonymised, and nobody is left who can give roles; open another at the command line"
+        log_once_committed(session, log, logging.ERROR, said)
     await void_grants(session, account_id)
     await erase_replies(session, account_id, account.email)
     account.email, account.password_hash = "", None

@@ -15,6 +15,7 @@ from gateway.domain import grants
 from gateway.domain.grants import GrantState
 from gateway.tables import Account, AccountRole, OperatorGrant, RoleGrant
 from shared.access import refuse_own
+from shared.committed_log import log_once_committed
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.ids import new_id
 
@@ -150,7 +151,8 @@ async def _take(
     await session.execute(delete(AccountRole).where(AccountRole.account_id == account_id, AccountRole.role.in_(roles)))
     if "operator" in roles:
         await _end(session, GrantState.VOID, operator, RoleGrant.proposed_by == account_id)
-    log.warning("roles taken", extra={"account": str(account_id), "roles": sorted(roles), "by": by})
+    said = {"account": str(account_id), "roles": sorted(roles), "by": by}
+    log_once_committed(session, log, logging.WARNING, "roles taken", said)
 
 
 def leaves_nobody(operators: set[UUID], without: UUID, words: grants.Words) -> bool:

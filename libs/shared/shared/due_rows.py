@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from shared import telemetry
+from shared.committed_log import log_once_committed
 from shared.database import Unknown
 from shared.errors import Unavailable
 from shared.jobs import Work
@@ -170,16 +171,12 @@ async def set_aside(work: Work, job: str, key: object, error: Exception, session
     a minute.
     """
     away = _is_away(error)
-    log.log(
-        logging.WARNING if away or is_contention(error) else logging.ERROR,
-        "row set aside",
-        extra={"job": job, "row": str(key)},
-        exc_info=error,
-    )
+    level = logging.WARNING if away or is_contention(error) else logging.ERROR
     telemetry.rows_failed.labels(job).inc()
     at = work.now()
     state = {"failed_at": at, "due_at": at + FIRST_PAUSE, "last_error": printable(repr(error))}
     async with work.database.transaction() if session is None else nullcontext(session) as recording:
+        log_once_committed(recording, log, level, "row set aside", {"job": job, "row": str(key)}, error)
         failures = await recording.scalar(
             insert(SetAside)
             .values(job=job, row_key=str(key), failures=1, first_failed_at=at, **state)

@@ -95,7 +95,11 @@ async def show(database: Database, feeds: Mapping[str, Feed], step: AcceptStep |
         )
     lines += [f"{source} could not be asked" for source in away] + known_here
     if state.lost_at is None:
-        lines.append("nothing is known to be lost" if state.accepted_at is None else f"accepted {state.accepted_at:%c}")
+        lines.append(
+            "nothing is known to be lost"
+            if state.accepted_at is None
+            else f"accepted {state.accepted_at:%Y-%m-%d %H:%M:%SZ}"
+        )
     else:
         lines += [f"history is lost, noticed {state.lost_at:%Y-%m-%d %H:%M:%SZ}: {state.lost}", WHAT_TO_DO.rstrip()]
     return lines, state.lost_at is not None

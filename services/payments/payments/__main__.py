@@ -8,7 +8,7 @@ from shared.restored import AcceptStep
 
 RECEIPTS = AcceptStep(
     "--last-receipt",
-    "the highest receipt number anybody was given, by the e-mails that were sent",
+    "the highest receipt number anybody was given, by the e-mails that were sent: MC-<year>-<number>",
     go_on_after,
     last_receipt,
 )

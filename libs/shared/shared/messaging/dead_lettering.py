@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.committed_log import log_once_committed
 from shared.database import advisory_lock
 from shared.ids import new_id
 from shared.messaging.message import attributes_of
@@ -50,7 +51,8 @@ async def dead_letter(session: AsyncSession, body: bytes, reason: str, error: st
         dead_letter_id=new_id(), source=source, id=id_, type=type_, body=body, reason=reason, error=printable(error)
     )
     session.add(dead_letter)
-    log.error("message dead-lettered", extra={"event": str(id_), "type": type_, "reason": reason, "error": error})
+    said = {"event": str(id_), "type": type_, "reason": reason, "error": error}
+    log_once_committed(session, log, logging.ERROR, "message dead-lettered", said)
 
 
 def printable(foreign: str) -> str:

@@ -19,6 +19,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from shared.committed_log import log_once_committed
 from shared.database import Database
 from shared.errors import Conflict
 from shared.ids import made_at
@@ -177,7 +178,7 @@ async def accept(
     values = {"installation": installation or ours, "epochs": [epoch for epoch in epochs if epoch]}
     await session.execute(text(_ACCEPT), values)
     said = {"by": by, "reason": reason, "installation": str(values["installation"])}
-    log.warning("lost history was accepted", extra=said)
+    log_once_committed(session, log, logging.WARNING, "lost history was accepted", said)
 
 
 class History:

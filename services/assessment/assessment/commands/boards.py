@@ -24,6 +24,7 @@ from assessment.queries.results import (
     results_to_ratify,
 )
 from assessment.tables import Attempt, Board, CourseVersion, Credit, Decision, Window
+from shared.committed_log import log_once_committed
 from shared.database import fetch, now
 from shared.errors import DomainError
 from shared.events.assessment import (
@@ -88,7 +89,8 @@ async def finish_board(session: AsyncSession, board_id: UUID) -> None:
     """Close a board that has dealt with all its results."""
     board = await fetch(session, Board, board_id, lock=True)
     await _close(session, board)
-    log.info("results ratified", extra={"board": str(board_id), "ratified": board.ratified, "held": board.deferred})
+    said = {"board": str(board_id), "ratified": board.ratified, "held": board.deferred}
+    log_once_committed(session, log, logging.INFO, "results ratified", said)
 
 
 async def _close(session: AsyncSession, board: Board) -> None:

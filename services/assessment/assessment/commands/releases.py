@@ -16,6 +16,7 @@ from assessment.commands.marking import release_some
 from assessment.domain import marks
 from assessment.queries.results import results_to_release
 from assessment.tables import Board, Release, Window
+from shared.committed_log import log_once_committed
 from shared.database import fetch, lock_number, now
 from shared.ids import new_id
 from shared.outages import is_contention, is_database_down
@@ -64,7 +65,8 @@ async def finish_release(session: AsyncSession, release_id: UUID) -> None:
     """Close a release that has dealt with all its results."""
     release = await fetch(session, Release, release_id, lock=True)
     release.under_way = False
-    log.info("results released", extra={"window": str(release.window_id), "released": release.released})
+    said = {"window": str(release.window_id), "released": release.released}
+    log_once_committed(session, log, logging.INFO, "results released", said)
 
 
 async def take_results(session: AsyncSession, window_id: UUID) -> None:
@@ -102,7 +104,7 @@ async def done_at_once(
     except Exception as error:
         if is_database_down(error) and not is_contention(error):
             raise
-        log.warning("results are left to the job", exc_info=error)
+        log_once_committed(session, log, logging.WARNING, "results are left to the job", error=error)
         await session.refresh(work)
         return False
     return True

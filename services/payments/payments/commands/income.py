@@ -33,6 +33,7 @@ from payments.queries.orders import (
 )
 from payments.queries.payments import confirming_payment
 from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
+from shared.committed_log import log_once_committed
 from shared.database import now
 from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentRestored, ReceiptIssued
 from shared.messaging import publish
@@ -240,7 +241,8 @@ def announce_mismatch(
     session: AsyncSession, payment: Payment, order: Order, *, expected: int, received: tuple[int, str]
 ) -> None:
     """Publish that another amount, or currency, arrived than was expected; amounts in minor units."""
-    log.warning("amount mismatch", extra={"order": str(order.order_id), "payment": str(payment.payment_id)})
+    said = {"order": str(order.order_id), "payment": str(payment.payment_id)}
+    log_once_committed(session, log, logging.WARNING, "amount mismatch", said)
     amount, currency = received
     publish(
         session,

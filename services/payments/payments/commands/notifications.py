@@ -17,6 +17,7 @@ from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
 from payments.queries.payments import payment_by_reference
 from payments.tables import Notification, RejectedNotification
+from shared.committed_log import log_once_committed
 from shared.database import now
 from shared.digests import Digests
 
@@ -60,7 +61,7 @@ async def receive_notification(
         case RefundFact():
             outcome = await apply_refund_fact(session, provider, fact)
         case Unreadable():
-            log.error("notification not understood", extra={"why": fact.why})
+            log_once_committed(session, log, logging.ERROR, "notification not understood", {"why": fact.why})
             outcome = await _ask_about(session, provider, fact, digest)
     values: dict[str, object] = {"outcome": outcome}
     if subject is not None and await about_anonymised(session, [(provider, str(subject))]):
@@ -104,7 +105,7 @@ def _event_key(fact: PaymentFact | RefundFact | Unreadable) -> tuple[object, obj
 async def reject_notification(session: AsyncSession, body: bytes, digests: Digests) -> None:
     """Record that an unsigned or wrongly signed callback came; nothing of its content is kept."""
     at = now(session)
-    log.warning("notification rejected", extra={"size": len(body)})
+    log_once_committed(session, log, logging.WARNING, "notification rejected", {"size": len(body)})
     statement = insert(RejectedNotification).values(
         body_sha256=digests.of(body), size=len(body), times=1, first_at=at, last_at=at
     )

@@ -51,7 +51,7 @@ async def go_on_after(session: AsyncSession, receipt: str) -> None:
     """
     found = _NUMBER.fullmatch(receipt)
     if found is None:
-        raise BadReceiptNumber(f"{receipt!r} is no receipt number")
+        raise BadReceiptNumber(f"{receipt!r} is no receipt number: one is written MC-<year>-<number>, as in an e-mail")
     year, number = int(found[1]), int(found[2])
     if number < (last := await _last(session)):
         raise ReceiptBeforeOurs(f"the receipt {last:06d} stands in this database: the last one is that or a later one")
@@ -64,7 +64,7 @@ async def go_on_after(session: AsyncSession, receipt: str) -> None:
 
 async def last_receipt(session: AsyncSession) -> str:
     """Return a sentence, for the operator, about the last receipt that stands in this database."""
-    return f"receipts to number {await _last(session):06d} stand here; later ones may have been given"
+    return f"receipts to MC-<year>-{await _last(session):06d} stand here; later ones may have been given"
 
 
 async def _last(session: AsyncSession) -> int:

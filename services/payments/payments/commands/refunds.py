@@ -31,6 +31,7 @@ from payments.queries.payments import confirming_payment, is_disputed
 from payments.queries.refunds import owed_for, provider_refunds_of, refunds_without_money
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.access import refuse_own
+from shared.committed_log import log_once_committed
 from shared.database import Unknown, fetch, now
 from shared.events.payments import RefundFailed, RefundRequested
 from shared.ids import new_id
@@ -217,7 +218,8 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
         return
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.FAILED, reason_code, None
     refund.revision += 1
-    log.error("refund failed", extra={"refund": str(refund.refund_id), "reason": reason_code})
+    said = {"refund": str(refund.refund_id), "reason": reason_code}
+    log_once_committed(session, log, logging.ERROR, "refund failed", said)
     publish(
         session,
         RefundFailed(

@@ -13,6 +13,7 @@ from payments.domain.payments import PaymentFact
 from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
 from payments.tables import Payment, Refund, UnmatchedPayment
+from shared.committed_log import log_once_committed
 from shared.database import now
 from shared.ids import new_id
 
@@ -55,7 +56,8 @@ async def show_to_finance(
     if reason is Why.UNKNOWN_REFUND and payment_id is not None:
         closed = and_(closed, UnmatchedPayment.not_ours)
     kept = {one.name: case((closed, one), else_=null()) for one in (_COLUMNS.ended_at, _COLUMNS.ended_by)}
-    log.error("for finance to look at", extra={"reference": reference, "reason": reason})
+    said = {"reference": reference, "reason": reason}
+    log_once_committed(session, log, logging.ERROR, "for finance to look at", said)
     await session.execute(
         insert(UnmatchedPayment)
         .values(
