@@ -29,7 +29,7 @@ from openbadges.testing import (
     transcript,
     verify,
 )
-from openbadges.verification.report import Kind, Status
+from openbadges.verification.report import CheckOutcome, Kind, Question, Status
 
 from .signers import other_signer
 
@@ -178,6 +178,9 @@ async def test_a_header_that_names_another_issuer() -> None:
 # Signatures
 
 
+UNSIGNED = {"no_proof", "several_proofs", "suite_unknown", "purpose_refused"}
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -210,6 +213,8 @@ async def test_each_way_to_change_a_credential_fails_its_own_check(change, expec
     got = await verify(changed(sign(badge(**listed())), change))
     assert (got.status, got.verified) == (Status.UNCONFIRMED, False)
     assert expected.items() <= failures(got).items(), failures(got)
+    covered = got.says(Question.TERMS, CheckOutcome.PASSED)
+    assert not (covered and expected.get("proof") in UNSIGNED), "what is not signed is covered by no signature"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class ParsedCredential:
 
     @property
     def readable(self) -> bool:
-        return all(check.outcome is CheckOutcome.PASSED for check in self.checks)
+        return all(check.outcome is not CheckOutcome.FAILED for check in self.checks)
 
 
 def parse(raw: bytes, limits: Limits) -> ParsedCredential:
@@ -167,11 +167,18 @@ def _parsed(
         return ""
 
     unsigned = ask(Question.PROOF, find)
+    if not signed:
+        checks = [_of_no_signature if check.name is Question.TERMS else check for check in checks]
     count.take(len(entries))
     parts = [_parse_part(entry, limits, count) for entry in entries]
     if signed:
         return ParsedCredential(kind, document, checks, signed=signed[0], parts=parts)
     return ParsedCredential(kind, document, checks, unsigned=unsigned, parts=parts)
+
+
+_of_no_signature = Check(
+    Question.TERMS, CheckOutcome.NOT_CHECKED, "Not asked, since there is no signature that can be read."
+)
 
 
 def _parse_part(entry: object, limits: Limits, count: _Count) -> ParsedCredential:
