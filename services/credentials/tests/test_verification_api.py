@@ -1,12 +1,14 @@
 """Checking through the doors: the API, the form, and the public page."""
 
 import json
+import re
 from typing import Any
 from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
+from credentials.adapters import pages
 from credentials.commands import issuing
 from credentials.settings import Settings
 from credentials.tables.issued import Badge
@@ -69,7 +71,16 @@ async def test_an_old_version_of_ours_leads_to_the_new_one(service, session, clo
         newest = (await anyone.post("/v1/verifications", content=new)).json()
     assert (answer["status"], answer["verified"], answer["newer"]["status"]) == ("replaced", False, "valid")
     assert "corrected version" in page.text
+    assert "What follows is what that one says." in page.text
+    assert "What follows" not in answer["meaning"]
     assert (newest["status"], newest["newer"]) == ("valid", None)
+
+
+def test_what_a_status_means_points_at_no_place_on_a_page() -> None:
+    """Programs are given the same words, in `meaning`."""
+    known = [pages._RECORD_ENDED, pages._GIVEN_BACK, pages._PUT_TOGETHER, pages._NOT_OURS, *pages._VERDICTS.values()]
+    meanings = [meaning for _, meaning in known] + [pages._KNOWN_BY_KEY]
+    assert [meaning for meaning in meanings if re.search(r"\b(below|above|listed)\b", meaning)] == []
 
 
 @pytest.mark.parametrize("kid", ["https://badges.example.ac.uk?x#k", "https://BADGES.example.ac.uk:443/x#k"])

@@ -47,15 +47,15 @@ _VERDICTS = {
     "replaced": (
         "Replaced",
         (
-            "This copy is genuine, and the institution has since given out a corrected version. The corrected version "
-            "stands; it is the one shown below."
+            "This copy is genuine, and the institution has since given out a corrected version. It is the corrected "
+            "version that stands."
         ),
     ),
     "partly_valid": (
         "Valid in part",
         (
-            "This document is genuine, but not everything it holds stands any longer. Each credential inside is listed "
-            "below with its own answer."
+            "This document is genuine, but not everything it holds stands any longer. Each credential inside has an "
+            "answer of its own."
         ),
     ),
     "suspended": (
@@ -73,7 +73,7 @@ _VERDICTS = {
     "not_yet_valid": ("Not valid yet", "This credential is genuine; its period of validity has not begun."),
     "unconfirmed": (
         "Not confirmed",
-        "This credential could not be confirmed. The checks below say which question failed.",
+        "This credential could not be confirmed. The checks say which question failed.",
     ),
 }
 
@@ -89,16 +89,16 @@ _RECORD_ENDED = (
 _GIVEN_BACK = (
     "Replaced",
     (
-        "The institution had taken this badge back, and has since given the credit back with a new badge. The new "
-        "badge stands; it is the one shown below."
+        "The institution had taken this badge back, and has since given the credit back with a new badge. It is the "
+        "new badge that stands."
     ),
 )
 
 _PUT_TOGETHER = (
     "Valid in part",
     (
-        "Whoever made this document put it together from credentials that others issued. Each of those stands, as is "
-        "listed below; that they are one person's, and whose, is not shown: it is the word of its maker alone."
+        "Whoever made this document put it together from credentials that others issued. Each of those stands; that "
+        "they are one person's, and whose, is not shown: it is the word of its maker alone."
     ),
 )
 _SIGNED_BY_SOMEBODY = "Signed, by somebody this page does not know"
@@ -186,6 +186,7 @@ class Pages:
             known_by_key=report.known_issuer is IssuerKnown.KEY,
             downloads=downloads,
             newer_url=newer_url,
+            shows_newer=shown is not report,
             at=report.checked_at,
         )
 
