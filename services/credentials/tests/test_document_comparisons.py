@@ -78,7 +78,7 @@ async def test_the_page_asks_and_tells_in_words(service, session, papers) -> Non
         missing = await anyone.post("/documents/MC-2026-00000000000", data={"name": "Ada"}, headers=html)
     assert 'name="name"' in asked.text
     assert "a name or class can be changed on paper" in asked.text
-    assert "Same: the newest version is made out to this name" in same.text
+    assert "Same: the newest version is made out to this name, and without a class." in same.text
     assert "Not the same" in other.text
     assert "Lovelace" not in asked.text + other.text
     assert 'value="Ada Lovelace"' in same.text, "what was typed stays"
