@@ -1,14 +1,17 @@
 """Keys: published ahead, then signing, retired or struck out; what a lost one signed is signed anew."""
 
+import json
+
 import jwt
 import pytest
 from openbadgeslib.ob3 import OB3VerificationError
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from credentials import jobs
 from credentials.commands import issuing
 from credentials.tables.keys import SigningKey
 
+from . import verifying
 from .announcements import consume, hold_credit, let_time_work, revoked, work_of
 from .issuer import instant, verified
 
@@ -78,6 +81,53 @@ async def test_what_a_compromised_key_signed_is_signed_anew(issuer, session, clo
     assert [event.reason_code for event in await issuer.superseded()] == ["compromise"]
     repeated = await issuer.ask("PUT", f"/v1/signing-keys/{stolen}/compromise", reason="Again")
     assert len(repeated.json()["history"]) == len(report["history"])
+
+
+@pytest.mark.parametrize("suite", ["eddsa-rdfc-2022", "ES256"])
+async def test_what_stands_is_confirmed_while_badges_and_lists_wait_to_be_signed_anew(issuer, session, clock, suite):
+    """Our own records say so: the signatures, and the list that is made from the records, come seconds later."""
+    await consume(session, revoked(issuer.learner, "DS02"))
+    await let_time_work(issuer.service)
+    page, gone = [f"/verify/{(await issuer.badge(code)).badge_id}" for code in ("DS01", "DS02")]
+    copies = await issuer.document(), await issuer.token()
+    clock.advance(hours=1)
+    await issuer.ask("PUT", f"/v1/signing-keys/{await issuer.active(suite)}/compromise", reason="Lost")
+    for work in (jobs.sign_anew, jobs.sign_badges, jobs.publish_status_lists, None):
+        found = (await issuer.get(page)).text
+        assert "<strong>Valid</strong>" in found, (work, found[found.index("<strong>") :])
+        assert "Not confirmed" not in found
+        assert "<strong>Revoked</strong>" in (await issuer.get(gone)).text
+        kept = await check(issuer, *(copies if suite == "ES256" else reversed(copies)))
+        assert kept["status"] in {"valid", "replaced"}, (work, kept["checks"])
+        if work is not None:
+            await work(work_of(issuer.service))
+    assert "struck out" not in (await issuer.get(page)).text
+
+
+async def check(issuer, content, *_) -> dict:
+    async with issuer.service.client() as anyone:
+        content = content if isinstance(content, str) else json.dumps(content)
+        return (await anyone.post("/v1/verifications", content=content.encode())).json()
+
+
+@pytest.mark.parametrize(("suite", "which"), [("eddsa-rdfc-2022", 0), ("ES256", 1)])
+async def test_a_copy_that_a_lost_key_signed_says_what_to_ask_its_holder(issuer, suite, which):
+    """As does one signed with a key nobody knows: a forger's, or one that was lost with the database."""
+    copies = await issuer.document(), await issuer.token()
+    await issuer.ask("PUT", f"/v1/signing-keys/{await issuer.active(suite)}/compromise", reason="Lost")
+    await let_time_work(issuer.service)
+    known = await check(issuer, copies[which])
+    await issuer.session.execute(text("delete from signing_keys where state = 'compromised'"))
+    for found in (known, await check(issuer, copies[which])):
+        (said,) = [one for one in found["checks"] if one["name"] == "issuer"]
+        assert (found["status"], said["code"]) == ("unconfirmed", "key_not_of_issuer")
+        assert "Ask the holder for the credential's address or number, or for a new download." in said["detail"]
+    async with issuer.service.client() as anyone:
+        file = copies[which] if which else json.dumps(copies[which])
+        page = await anyone.post("/verify", files={"text": (None, file)})
+    assert "Ask the holder" in page.text
+    foreign = verifying.sign_as_anybody(copies[0])
+    assert "Ask the holder" not in str(await check(issuer, foreign))
 
 
 async def test_a_next_key_takes_the_place_of_a_compromised_one_at_once(issuer):

@@ -23,6 +23,7 @@ from openbadges.verification.report import (
     Question,
     Report,
     Status,
+    status_of,
 )
 from openbadges.verification.status_checks import ask_lists
 
@@ -31,8 +32,6 @@ R = TypeVar("R", bound=Report)
 _LATER = (Question.ISSUER, Question.PROOF, Question.PERIOD, Question.REVOCATION_LIST, Question.REVOCATION)
 _PROVEN = {Question.SCHEMA, Question.TERMS, Question.ISSUER, Question.PROOF}
 _REFRESH = "1EdTechCredentialRefresh"
-_PERIODS = {"expired": Status.EXPIRED, "not_yet_valid": Status.NOT_YET_VALID}
-_ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Asking:
         if parsed.parts or parsed.kind is Kind.TRANSCRIPT:
             parts = [await self.report(part) for part in parsed.parts]
             checks.append(ask(Question.PARTS, lambda: _all_stand(document, parts)))
-        status = _status(checks)
+        status = status_of(checks)
         return Report(status, tuple(checks), now, parsed.kind, document, tuple(parts))
 
     async def _ask_issuer(self, parsed: ParsedCredential) -> list[Check]:
@@ -150,17 +149,6 @@ def _names_of_holder(document: Members) -> set[str]:
     return {name for name in (*(subject.get("id") for subject in subjects), *words) if isinstance(name, str) and name}
 
 
-def _status(checks: list[Check]) -> Status:
-    failed = {check.name: check.code or "" for check in checks if check.outcome is CheckOutcome.FAILED}
-    if not failed and all(check.outcome is CheckOutcome.PASSED for check in checks):
-        return Status.VALID
-    if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PERIOD, Question.PARTS}:
-        return _ENDINGS[failed[Question.REVOCATION]]
-    if set(failed) == {Question.PERIOD}:
-        return _PERIODS.get(failed[Question.PERIOD], Status.UNCONFIRMED)
-    return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
-
-
 def reconsidered(report: R, parts: tuple[R, ...], newer: R | None) -> R:
     """Return the report after more became known of the credentials it holds or of its newer version."""
     if (parts, newer) == (report.parts, report.newer):
@@ -172,7 +160,7 @@ def reconsidered(report: R, parts: tuple[R, ...], newer: R | None) -> R:
     if newer is not None:
         status = Status.REPLACED if newer.verified else newer.status
     else:
-        status = _status([check for check in checks if check.name is not Question.VERSION])
+        status = status_of([check for check in checks if check.name is not Question.VERSION])
     return replace(report, status=status, checks=checks, parts=parts, newer=newer)
 
 

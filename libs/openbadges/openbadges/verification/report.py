@@ -1,6 +1,6 @@
 """The report of a verification: each question with its own answer, and what they add up to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -122,6 +122,22 @@ class Report:
     def says(self, name: Question, outcome: CheckOutcome) -> bool:
         """Return whether a question has this outcome."""
         return any(check.name is name and check.outcome is outcome for check in self.checks)
+
+
+_PERIODS = {"expired": Status.EXPIRED, "not_yet_valid": Status.NOT_YET_VALID}
+_ENDINGS = {"revoked": Status.REVOKED, "suspended": Status.SUSPENDED}
+
+
+def status_of(checks: Sequence[Check]) -> Status:
+    """Return what the answers to all questions but that for a newer version add up to."""
+    failed = {check.name: check.code or "" for check in checks if check.outcome is CheckOutcome.FAILED}
+    if not failed and all(check.outcome is CheckOutcome.PASSED for check in checks):
+        return Status.VALID
+    if Question.REVOCATION in failed and set(failed) <= {Question.REVOCATION, Question.PERIOD, Question.PARTS}:
+        return _ENDINGS[failed[Question.REVOCATION]]
+    if set(failed) == {Question.PERIOD}:
+        return _PERIODS.get(failed[Question.PERIOD], Status.UNCONFIRMED)
+    return Status.PARTLY_VALID if set(failed) == {Question.PARTS} else Status.UNCONFIRMED
 
 
 def sentence(detail: str) -> str:

@@ -14,9 +14,17 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.domain.awards import State
 from credentials.domain.look_alikes import reads_as
-from credentials.domain.recorded_reports import RecordedReport, not_recorded, revoked
+from credentials.domain.recorded_reports import (
+    KEY_NOT_NAMED,
+    RecordedReport,
+    not_recorded,
+    of_no_key_of_ours,
+    revoked,
+    signed_with_lost_key,
+    stands,
+)
 from credentials.queries.issued import badge_of_credit_given_back, is_taken_back, reviews_of_badges
-from credentials.queries.keys import issuer_document
+from credentials.queries.keys import document_with_lost_keys, is_signed_with_lost_key, issuer_document
 from credentials.tables.awards import Award
 from credentials.tables.issued import Badge, StatusList
 from openbadges.members import id_of, listed, members
@@ -31,6 +39,7 @@ Reads = Callable[[], AbstractAsyncContextManager[AsyncSession]]
 
 _STATUS_LIST = re.compile(r"/status/revocation/([1-9][0-9]{0,5})(\.jwt)?")
 _MOST_DIGITS = 9
+_DID_PATH = "/.well-known/did.json"
 _REFRESH = re.compile(r"/credentials/([0-9a-f-]{36})/refresh(\.jwt)?")
 
 
@@ -60,6 +69,8 @@ class OwnPages:
     reads: Reads
     credential_issuer: CredentialIssuer
     beyond: Web
+    by_lost_keys: bool = False
+    """Whether keys that were struck out count: only where the credential, too, is read from our own records."""
 
     async def get(self, url: str, most_bytes: int, *, own_word: bool = False) -> bytes:
         """Return the bytes at an address; one of our origin is never fetched over the network. Raises Unreachable."""
@@ -67,7 +78,10 @@ class OwnPages:
             if origin(url) != origin(self.credential_issuer.url):
                 return await self.beyond.get(url, most_bytes, own_word=own_word)
             async with self.reads() as session:
-                return await _own_page(session, self.credential_issuer, url.removeprefix(self.credential_issuer.url))
+                path = url.removeprefix(self.credential_issuer.url)
+                if self.by_lost_keys and path == _DID_PATH:
+                    return orjson.dumps(await document_with_lost_keys(session, self.credential_issuer.issuer.did))
+                return await _own_page(session, self.credential_issuer, path)
         except (NotFound, ValueError) as error:
             raise Unreachable("unreachable", "There is no such page here.") from error
 
@@ -97,12 +111,14 @@ async def verify_badge(
         badge = await fetch(session, Badge, badge_id)
         credential = orjson.dumps(_signed(badge))
         superseded = await _award_is_superseded(session, badge)
-    found = await verifier.verify_own(credential, OwnPages(reads, credential_issuer, verifier.outside), now)
-    report = RecordedReport.of(found)
+    pages = OwnPages(reads, credential_issuer, verifier.outside, by_lost_keys=True)
+    report = RecordedReport.of(await verifier.verify_own(credential, pages, now))
     async with reads() as session:
         report = await _with_reviews(
             session, credential_issuer, await _as_recorded(session, credential_issuer, report, ours=True)
         )
+        if await is_signed_with_lost_key(session, badge_id):
+            report = signed_with_lost_key(report)
     report = _versioned(report, Check(Question.VERSION, CheckOutcome.PASSED, "It is the newest version."))
     report = await _given_back(report, reads, credential_issuer, verifier, now)
     return Verdict(
@@ -125,9 +141,8 @@ async def _given_back(
         badge = await badge_of_credit_given_back(session, badge_id)
     if badge is None:
         return report
-    found = await verifier.verify_own(
-        orjson.dumps(badge.document), OwnPages(reads, credential_issuer, verifier.outside), now
-    )
+    pages = OwnPages(reads, credential_issuer, verifier.outside, by_lost_keys=True)
+    found = await verifier.verify_own(orjson.dumps(badge.document), pages, now)
     async with reads() as session:
         newer = await _as_recorded(session, credential_issuer, RecordedReport.of(found), ours=True)
     if not newer.verified:
@@ -192,14 +207,16 @@ def _reviewed(
 async def _as_recorded(
     session: AsyncSession, credential_issuer: CredentialIssuer, report: RecordedReport, *, ours: bool = False
 ) -> RecordedReport:
-    """Return the report with revocations our records know of before the next list is signed, also of what it holds."""
+    """Return the report as our records, from which the lists are made, have it before the next list is signed: what is
+    revoked, and what stands though its list cannot be read now. Also of what it holds."""
     parts = tuple([await _as_recorded(session, credential_issuer, part) for part in report.parts])
     newer = None if report.newer is None else await _as_recorded(session, credential_issuer, report.newer)
     report = _unless_the_same(_recognised(reconsidered(report, parts, newer), credential_issuer, ours=ours))
     ours = report.ours
     if not ours or report.newer is not None or report.says(Question.REVOCATION, CheckOutcome.FAILED):
         return _ended(report)
-    for entry in map(members, listed(report.document.get("credentialStatus"))):
+    entries, stand = [*map(members, listed(report.document.get("credentialStatus")))], list[Mapping[str, Any]]()
+    for entry in entries:
         found = _STATUS_LIST.fullmatch(
             str(id_of(entry.get("statusListCredential"))).removeprefix(credential_issuer.url)
         )
@@ -209,7 +226,14 @@ async def _as_recorded(
         taken_back = await is_taken_back(session, int(found[1]), int(index), _badge_of(report, credential_issuer))
         if taken_back is not False:
             return _ended(revoked(report)) if taken_back else not_recorded(report)
-    return report
+        stand.append(entry)
+    return stands(report) if stand and stand == entries and _is_of_lost_key(report) else report
+
+
+def _is_of_lost_key(report: RecordedReport) -> bool:
+    """Return whether it is our word, and its list is signed with a key that we no longer name."""
+    lists = [check.code for check in report.checks if check.name is Question.REVOCATION_LIST]
+    return report.proven and lists == [KEY_NOT_NAMED]
 
 
 def _unless_the_same(report: RecordedReport) -> RecordedReport:
@@ -258,6 +282,8 @@ def _recognised(report: RecordedReport, credential_issuer: CredentialIssuer, *, 
     is_our_address = id_of(issuer) == credential_issuer.issuer.did
     is_key = str(id_of(issuer)).startswith(("did:key:", "did:jwk:"))
     names = (members(one).get("@value", one) for one in listed(members(issuer).get("name")))
+    if is_our_address and not report.proven:
+        report = of_no_key_of_ours(report)
     return replace(
         report,
         ours=ours or (report.proven and is_our_address),
@@ -280,7 +306,7 @@ async def own_did_document(session: AsyncSession, credential_issuer: CredentialI
 
 
 async def _own_page(session: AsyncSession, credential_issuer: CredentialIssuer, path: str) -> bytes:
-    if path == "/.well-known/did.json":
+    if path == _DID_PATH:
         return await own_did_document(session, credential_issuer)
     if found := _STATUS_LIST.fullmatch(path):
         row = await fetch(session, StatusList, int(found[1]))

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from credentials.domain.learner_records import is_within
-from openbadges.verification.report import Check, CheckOutcome, Kind, Question, Report, Status
+from openbadges.verification.report import Check, CheckOutcome, Kind, Question, Report, Status, status_of
 
 
 class IssuerKnown(StrEnum):
@@ -75,6 +76,47 @@ def not_recorded(report: RecordedReport) -> RecordedReport:
         "not_recorded",
     )
     return replace(_with(report, revocation), status=Status.UNCONFIRMED)
+
+
+def stands(report: RecordedReport) -> RecordedReport:
+    """Return the report of a credential of ours that stands, whose list was signed with a key that was struck out, and
+    is signed anew."""
+    revocation = Check(
+        Question.REVOCATION, CheckOutcome.PASSED, "It stands in the issuer's own records, from which its list is made."
+    )
+    kept = _with(report, revocation)
+    others = [check for check in kept.checks if check.name not in {Question.REVOCATION_LIST, Question.VERSION}]
+    return replace(kept, status=status_of(others))
+
+
+def signed_with_lost_key(report: RecordedReport) -> RecordedReport:
+    """Return the report of a badge read from our own records, whose key was struck out since."""
+    words = "The key that signed it was struck out since. It stands in the issuer's own records, and is signed anew."
+    checks = tuple(
+        replace(check, detail=words) if check.name is Question.ISSUER and check.code is None else check
+        for check in report.checks
+    )
+    return replace(report, checks=checks)
+
+
+def of_no_key_of_ours(report: RecordedReport) -> RecordedReport:
+    """Return the report of a credential that names us, signed with a key we do not name, with what to ask its holder.
+
+    It is forged, or a copy from before its key was struck out: nobody can tell these apart by the copy.
+    """
+    checks = tuple(
+        replace(check, detail=_ASK_HOLDER) if check.name is Question.ISSUER and check.code == KEY_NOT_NAMED else check
+        for check in report.checks
+    )
+    return replace(report, checks=checks)
+
+
+KEY_NOT_NAMED: Final = "key_not_of_issuer"
+"""The code of a signature whose key its issuer does not name."""
+_ASK_HOLDER: Final = (
+    "The issuer does not name this key as one it signs with, or no longer: keys that were lost are struck out, and "
+    "what they signed is signed anew. Ask the holder for the credential's address or number, or for a new download."
+)
 
 
 def _with(report: RecordedReport, revocation: Check) -> RecordedReport:

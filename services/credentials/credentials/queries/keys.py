@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,12 +27,34 @@ async def issuer_document(session: AsyncSession, did: str) -> dict[str, Any]:  #
 
     The active keys come first: some verifiers take the first one for a token's.
     """
-    keys = sorted(await published_keys(session, did), key=lambda key: key.state != KeyState.ACTIVE)
+    return _document(did, sorted(await published_keys(session, did), key=lambda key: key.state != KeyState.ACTIVE))
+
+
+async def document_with_lost_keys(session: AsyncSession, did: str) -> dict[str, Any]:  # Any: JSON
+    """Return the issuer's DID document as if no key had been struck out.
+
+    It serves what is read from our own records alone: from anywhere else a lost key's signature proves nothing.
+    """
+    return _document(did, (await session.scalars(keys_query(did))).all())
+
+
+def _document(did: str, keys: Sequence[SigningKey]) -> dict[str, Any]:  # Any: JSON
     return did_document(
         did,
         [(key.verification_method, multikey(key.public_key)) for key in keys if key.suite == Suite.EDDSA_RDFC_2022],
         [(key.verification_method, p256_jwk(key.public_key)) for key in keys if key.suite == Suite.ES256],
     )
+
+
+async def is_signed_with_lost_key(session: AsyncSession, badge_id: UUID) -> bool:
+    """Return whether a badge carries the signature of a key that was struck out, and waits to be signed anew."""
+    key = SigningKey
+    statement = (
+        select(key.state)
+        .join(Badge, Badge.signed_with == key.verification_method)
+        .where(Badge.badge_id == badge_id, key.state == KeyState.COMPROMISED)
+    )
+    return await session.scalar(statement) is not None
 
 
 async def key_in_state(session: AsyncSession, did: str, suite: Suite | str, state: KeyState) -> SigningKey | None:
