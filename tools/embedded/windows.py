@@ -8,7 +8,7 @@ from typing import Final
 from assessment.commands.windows import make_window
 from assessment.queries.windows import accepting_windows
 from shared.database import Database, advisory_lock, now
-from shared.outages import is_database_down
+from shared.outages import in_words, is_database_down
 
 LASTS: Final = timedelta(days=14)
 AHEAD: Final = timedelta(minutes=1)
@@ -26,7 +26,7 @@ async def keep_one_open(assessment: Database) -> None:
         except Exception as error:
             if not is_database_down(error):
                 raise
-            log.warning("the database is down", extra={"error": repr(error)})
+            log.warning(in_words(error), extra={"error": repr(error)})
 
 
 async def open_one(assessment: Database) -> bool:

@@ -39,12 +39,8 @@ _AWAY: Final = {
 """SQLSTATE classes that mean that the database is away."""
 _STATEMENT_TIMEOUT = "57014"
 _LOCK_TIMEOUT = "55P03"
-_NOT_NOW: Final = {
-    _LOCK_TIMEOUT,
-    "25006",  # it only reads: a standby, or its disk is guarded
-    "25P03",  # this transaction was idle for too long
-    "3D000",  # there is no such database: it is being restored
-    "55000",  # it takes no connections: likewise
+_ONLY_READS = "25006"
+_NOT_READY: Final = {
     # It is empty, half restored, behind this release, or another role's. No input of anybody's brings these about, and
     # a statement that is wrong at all times fails its test.
     "3F000",  # no such schema
@@ -53,6 +49,14 @@ _NOT_NOW: Final = {
     "42704",  # no such object: a type, a constraint
     "42883",  # no such function
     "42P01",  # no such table
+}
+_NOT_NOW: Final = {
+    *_NOT_READY,
+    _LOCK_TIMEOUT,
+    _ONLY_READS,  # a standby, or its disk is guarded
+    "25P03",  # this transaction was idle for too long
+    "3D000",  # there is no such database: it is being restored
+    "55000",  # it takes no connections: likewise
 }
 
 
@@ -82,11 +86,23 @@ def note_outage(log: logging.Logger, error: Exception, **extra: object) -> None:
         raise error
     telemetry.database_errors.labels(_state_of(error) or type(error).__name__).inc()
     if is_database_down(error):
-        log.warning("the database is down", extra={"error": repr(error), **extra})
+        log.warning(in_words(error), extra={"error": repr(error), **extra})
     elif isinstance(error, DATABASE_ERRORS):
         log.error("the database refused a statement", extra=extra, exc_info=error)
     else:
         log.error("a round of a loop failed", extra=extra, exc_info=error)
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error that `is_database_down` is, in a few words for a log: whom an operator has to look at."""
+    state = _state_of(error)
+    if is_contention(error):
+        return "others are at the same rows"
+    if state in _NOT_READY:
+        return "the database is not ready: half restored, behind this release, or of another role"
+    if state == _ONLY_READS:
+        return "the database only reads"
+    return "the database is down"
 
 
 def is_contention(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """What counts as the database being away, and that both ways to it read its address alike."""
 
 import asyncio
+import logging
 from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
@@ -21,7 +22,7 @@ from shared.jobs import Work, run_exclusively
 from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.relay import Relay
 from shared.migrate import migrate
-from shared.outages import DATABASE_ERRORS, is_database_down
+from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
 from shared.process import Process
 from shared.testing.refusing import refusing_database
 
@@ -93,6 +94,24 @@ async def test_what_a_statement_is_refused_with_tells_an_outage_from_a_fault(pay
         with pytest.raises(DATABASE_ERRORS) as wrong:
             await way()
         assert is_database_down(wrong.value) == away
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "says"),
+    [
+        *((state, "others are at the same rows") for state in ("55P03", "40001", "40P01")),
+        *((state, "the database is not ready: ") for state in ("3F000", "42501", "42703", "42704", "42883", "42P01")),
+        ("25006", "the database only reads"),
+        *((state, "the database is down") for state in ("53200", "57P01", "XX001", "25P03")),
+        ("42601", "the database refused a statement"),
+    ],
+)
+async def test_the_log_says_what_a_round_met(payments, sqlstate, says, caplog):
+    """A lock that others hold sends nobody to look for a server that is gone."""
+    with pytest.raises(DATABASE_ERRORS) as met:
+        await payments.database.finds(f"do $$ begin raise exception 'x' using errcode = '{sqlstate}'; end $$")
+    note_outage(logging.getLogger(__name__), met.value)
+    assert caplog.records[-1].getMessage().startswith(says)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from shared import telemetry
 from shared.errors import DomainError, Invalid, NotFound, Unavailable
-from shared.outages import DATABASE_ERRORS, is_database_down
+from shared.outages import DATABASE_ERRORS, in_words, is_database_down
 from shared.web.unreadable import UnreadableRecord, note_unreadable
 
 log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def install(app: FastAPI) -> None:
     async def database(_: Request, error: Exception) -> JSONResponse:
         if not is_database_down(error):
             return _unexpected(error)
-        log.error("the database is away", extra={"error": repr(error)})
+        log.error(in_words(error), extra={"error": repr(error)})
         kind = TemporarilyUnavailable
         return problem(kind.status, kind.code, kind.title, "try again shortly")
 
