@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from datetime import timedelta
 from email.message import EmailMessage
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Final, Protocol
 from uuid import UUID
@@ -188,6 +189,7 @@ class EmailSender:
     def _message(self, email: QueuedEmail) -> EmailMessage:
         message = EmailMessage()
         message["From"], message["To"], message["Subject"] = self.sender, routable(email.recipient), email.subject
+        message["Date"] = format_datetime(email.created_at)
         message["Message-ID"] = f"<{email.email_id}@{self.service}.microcredentials>"
         message["Reply-To"] = self.contact
         message.set_content(email.text.rstrip("\n") + _WHITHER.format(contact=self.contact, home=self.home))

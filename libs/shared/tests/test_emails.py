@@ -3,6 +3,7 @@
 import asyncio
 import email
 from email.policy import default
+from email.utils import parsedate_to_datetime
 
 import pytest
 from sqlalchemy import text
@@ -59,6 +60,9 @@ async def test_an_email_per_fact_however_often_it_is_written(payments):
         pass
     assert len(mailer.sent) == 3
     assert len({message["Message-ID"] for message in mailer.sent}) == 3
+    written = {parsedate_to_datetime(message["Date"]) for message in mailer.sent}  # RFC 5322, 3.6: there must be one
+    known = await payments.all("select date_trunc('second', created_at) from letters")
+    assert written == {row[0] for row in known}
     assert await payments.all("select distinct text from letters") == [("",)]
 
 
