@@ -360,3 +360,19 @@ def _boundless(document, schema, above):
 
 def _python_files(package):
     return Path(package.__file__).parent.rglob("*.py")
+
+
+def test_every_code_that_the_document_names_has_a_page():
+    """Wherever it is named: an answer that is a page alone has no examples of problem documents."""
+    document = merged_openapi()
+    named = {
+        (operation["operationId"], code)
+        for item in document["paths"].values()
+        for operation in item.values()
+        for status, response in operation["responses"].items()
+        if status.startswith(("4", "5"))
+        for code in re.findall(r"`(\w+)`", response["description"])
+    }
+    assert ("check_upload", "not_form") in named
+    known = rules_of(document)
+    assert {one for one in named if one[1] not in known} == set()

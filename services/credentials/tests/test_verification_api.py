@@ -231,8 +231,10 @@ BAD = [
 async def test_what_is_no_credential_is_refused_in_words(*, service, session, clock, body, status, code) -> None:
     async with service.client() as anyone:
         answer = await anyone.post("/v1/verifications", content=body, headers={"Content-Type": "application/json"})
-        page = await anyone.post("/verify", files={"file": ("file", body)})
+        page = await anyone.post("/verify", files={"file": ("file", body)}, headers={"Accept": "text/html"})
+        program = await anyone.post("/verify", files={"file": ("file", body)})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert (program.status_code, program.json()["code"]) == (status, code)
     assert page.status_code == status
     assert "Could not be checked" in page.text
     assert "<form" in page.text  # to try again
@@ -240,7 +242,11 @@ async def test_what_is_no_credential_is_refused_in_words(*, service, session, cl
 
 async def test_a_saved_web_page_is_called_one_and_leads_to_the_pdf_and_its_number(service, session, clock) -> None:
     async with service.client() as anyone:
-        page = await anyone.post("/verify", files={"file": ("c.html", b"<!doctype html>\n<html lang='en'></html>")})
+        page = await anyone.post(
+            "/verify",
+            files={"file": ("c.html", b"<!doctype html>\n<html lang='en'></html>")},
+            headers={"Accept": "text/html"},
+        )
     assert "This is a web page" in page.text
     assert "Hand in the PDF" in page.text
 
@@ -272,7 +278,9 @@ async def test_fifty_megabytes_are_not_read_to_the_end(service, session, clock) 
 )
 async def test_the_page_takes_what_its_form_sends(*, service, session, clock, content, kind, code) -> None:
     async with service.client() as anyone:
-        answer = await anyone.post("/verify", content=content, headers={"Content-Type": kind})
+        program = await anyone.post("/verify", content=content, headers={"Content-Type": kind})
+        answer = await anyone.post("/verify", content=content, headers={"Content-Type": kind, "Accept": "text/html"})
+    assert (program.status_code, program.json()["code"]) == (code, "not_form")
     assert answer.status_code == code
     assert "<form" in answer.text
 
@@ -359,7 +367,9 @@ async def test_a_number_or_an_address_of_ours_leads_to_its_page(service, session
     }
     async with service.client() as anyone:
         for text, address in led.items():
-            answer = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": text})
+            answer = await anyone.post(
+                "/verify", files={"file": ("", b"")}, data={"text": text}, headers={"Accept": "text/html"}
+            )
             assert (answer.status_code, answer.headers.get("location")) == (303, address), text
         page = await anyone.get(f"/verify/{badge_id}")
         for text in (
@@ -370,6 +380,8 @@ async def test_a_number_or_an_address_of_ours_leads_to_its_page(service, session
             f"{ours}/documents/MC-1",
             "https://[",
         ):
-            answer = await anyone.post("/verify", files={"file": ("", b"")}, data={"text": text})
+            answer = await anyone.post(
+                "/verify", files={"file": ("", b"")}, data={"text": text}, headers={"Accept": "text/html"}
+            )
             assert (answer.status_code, "Could not be checked" in answer.text) == (422, True), text
     assert "<strong>Valid</strong>" in page.text

@@ -13,7 +13,7 @@ from credentials.adapters.badge_problems import as_problem
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.page_cache import PageCache
 from credentials.adapters.pages import HEADERS
-from credentials.api.badge_errors import responses_of
+from credentials.api.badge_errors import responses_as_pages_of, responses_of
 from credentials.api.records import Issuing, Rendering
 from credentials.api.typed import badge_id_of, page_of
 from credentials.api.verification_shapes import FORMS, VerificationView
@@ -48,7 +48,7 @@ router = Router()
 Verifying = Annotated[Verifier, resource(Verifier)]
 Running = Annotated[Process, resource(Process)]
 CachedPages = Annotated[PageCache, resource(PageCache)]
-Accept = Annotated[str, Header(description="`text/html`: what is not there is answered with a page")]
+Accept = Annotated[str, Header(description="`text/html`: an error is answered with a page")]
 
 _HTML = "text/html; charset=utf-8"
 _PAGE: dict[str, Any] = {"content": {"text/html": {}}, "description": "A page for people"}  # Any: OpenAPI
@@ -81,10 +81,6 @@ _REFUSED = (
     Unreadable,
     VerifierBusy,
 )
-_FORM_AGAIN: dict[int | str, dict[str, Any]] = {  # Any: OpenAPI
-    status: {"content": {"text/html": {}}, "description": response["description"]}
-    for status, response in responses_of(NotForm, *_REFUSED).items()
-}
 
 
 @router.post(
@@ -122,7 +118,8 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
     "/verify",
     operation_id="check_upload",
     response_class=Response,
-    responses={200: _PAGE, 303: {"description": "To the page of the number or address"}} | _FORM_AGAIN,
+    responses={200: _PAGE, 303: {"description": "To the page of the number or address"}}
+    | responses_as_pages_of(NotForm, *_REFUSED),
     openapi_extra={
         "requestBody": {
             "content": {
@@ -144,7 +141,13 @@ async def read_upload_page(request: Request, pages: Rendering) -> Response:
     },
 )
 async def check_upload(
-    request: Request, process: Running, credential_issuer: Issuing, verifier: Verifying, pages: Rendering
+    *,
+    request: Request,
+    process: Running,
+    credential_issuer: Issuing,
+    verifier: Verifying,
+    pages: Rendering,
+    accept: Accept = "application/json",
 ) -> Response:
     """Check what the form sends: a file or a text. The answer is a page, be it that of a number or address of ours."""
     try:
@@ -153,7 +156,7 @@ async def check_upload(
             return _led_to(address)
         if documents.is_pdf(raw):
             return await _own_paper(raw, process, pages)
-        if is_web_page(raw):
+        if is_web_page(raw) and "text/html" in accept:
             return _page(
                 pages.upload(
                     "This is a web page that was saved, and anybody can change one. Hand in the PDF, or type the "
@@ -164,6 +167,8 @@ async def check_upload(
             )
         verdict = await _verify(raw, request, process, credential_issuer, verifier)
     except (DomainError, BadgeError) as error:
+        if "text/html" not in accept:
+            raise
         refusal = as_problem(error) if isinstance(error, BadgeError) else error
         return _page(pages.upload(sentence(refusal.detail)), refusal.status)
     newer = _newer_url(verdict, credential_issuer)
