@@ -47,7 +47,7 @@ check: ## style, types, architecture, migrations, schema, generated documents
 migration: ## write the migration for what tables.py says anew: SERVICE=<name, or messaging> NAME=<what_it_creates>
 	@exec tools/setup.sh dev $(PYTHON_IN_VENV) -m embedded.write_migration "$(SERVICE)" "$(NAME)"
 
-docs: ## write the generated documents anew (openapi.json, asyncapi.json, events.md, settings.md)
+docs: ## write the generated documents anew (openapi.json, asyncapi.json, events.md, settings.md, metrics.md)
 	@exec tools/setup.sh dev $(PYTHON_IN_VENV) -m embedded.documents
 
 bench: ## ratios against limits measured in the same run

@@ -17,7 +17,7 @@ run "list of services" $bin/python -m embedded.listed
 run "migrations" $bin/python -m embedded.migrations
 run "schema" $bin/python -m embedded.schema
 run "generated documents" $bin/python -m embedded.documents --check
-run "papers" $bin/python -m pytest -q -p no:cacheprovider tests/test_references.py tests/test_settings_page.py tests/test_renamed.py tests/test_rules_paper.py tests/test_templates.py tests/test_door.py
+run "papers" $bin/python -m pytest -q -p no:cacheprovider tests/test_references.py tests/test_settings_page.py tests/test_metrics_page.py tests/test_renamed.py tests/test_rules_paper.py tests/test_templates.py tests/test_door.py
 if command -v shellcheck >/dev/null; then
     # shellcheck disable=SC2046 # file names of ours, without spaces
     run "shell" shellcheck $(git ls-files '*.sh') .ci/run

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from embedded import settings_page
+from embedded import metrics_page, settings_page
 from embedded.services import merged_openapi
 from shared.events import Event, registry
 from shared.messaging.rabbitmq import EXCHANGE
@@ -129,6 +129,7 @@ def documents() -> dict[str, str]:
         "asyncapi.json": json.dumps(asyncapi(), indent=2, ensure_ascii=False) + "\n",
         "events.md": reference(),
         "settings.md": settings_page.page(),
+        "metrics.md": metrics_page.page(),
     }
 
 
