@@ -27,7 +27,10 @@ def main() -> None:
         {name: postgres.url(f"mc_{name}", f"mc_{name}") for name in NAMES},
         secrets=keep_secrets(folder),
     )
-    for name, value in deployment.environment(service).items():
+    own = deployment.environment(service)
+    others = {name for one in NAMES for name in deployment.environment(one)} - set(own)
+    print(f"unset {' '.join(sorted(others))}")  # as another service's, shown before, would be refused as unknown
+    for name, value in own.items():
         print(f"export {name}={shlex.quote(value)}")
 
 

@@ -6,8 +6,9 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar, cast
 from uuid import UUID
@@ -19,6 +20,7 @@ from shared import due_rows, emails, restored
 from shared.database import Database, Unknown
 from shared.errors import DomainError
 from shared.messaging import dead_letters, event_log, missing, relay
+from shared.messaging.tables import DeadLetter, QueuedEmail, SetAside
 from shared.migrate import migrate
 from shared.outages import is_database_down
 from shared.peers import PeerAway
@@ -65,7 +67,7 @@ def main(
         sys.exit(asyncio.run(report_errors(ask(service, arguments))))
     else:
         log_as_json(service.name, release=service.settings.release, level=service.settings.log_level)
-        run_loop(_run(service))
+        sys.exit(run_loop(report_errors(_run(service))))
 
 
 async def report_errors(command: Coroutine[None, None, int]) -> int:
@@ -147,13 +149,14 @@ def _parser(
     return parser
 
 
-async def _run(service: Service) -> None:
+async def _run(service: Service) -> int:
     settings = service.settings
     within = settings.unready_seconds + settings.drain_seconds + 3 * STOP_SECONDS
     async with stop_on_signals(within=within) as stop:
         process = Process(service)
         settle()
         await process.run(stop)
+    return 0
 
 
 async def _migrate(service: Service) -> int:
@@ -195,15 +198,34 @@ async def _dead_letters(service: Service, arguments: argparse.Namespace) -> int:
             out.write("discarded\n")
         else:
             async with database.transaction() as session:
-                for row in await dead_letters.list_dead_letters(session):
-                    if arguments.action == "list":
-                        at = f"{row.dead_lettered_at:%Y-%m-%d %H:%M:%SZ}"
-                        out.write(f"{row.dead_letter_id}  {at}  {in_a_line(row.type)}  {row.reason}\n")
-                    elif row.dead_letter_id == arguments.dead_letter_id:
-                        out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
+                rows = await dead_letters.list_dead_letters(session)
+            if arguments.action == "list":
+                _print(map(_line_of_dead_letter, rows), "dead letters")
+                return 0
+            row = next((one for one in rows if one.dead_letter_id == arguments.dead_letter_id), None)
+            if row is None:
+                raise Unknown(f"no dead letter {arguments.dead_letter_id} waits for a decision")
+            out.write(f"{row.reason}: {row.error}\n{row.body.decode(errors='replace')}\n")
     finally:
         await database.dispose()
     return 0
+
+
+def _line_of_dead_letter(row: DeadLetter) -> str:
+    return f"{row.dead_letter_id}  {_at(row.dead_lettered_at)}  {in_a_line(row.type)}  {row.reason}"
+
+
+def _print(lines: Iterable[str], what: str) -> None:
+    """Print a list, and how many there are: where there is none, that is said, too."""
+    count = 0
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+        count += 1
+    sys.stdout.write(f"{count} {what}\n")
+
+
+def _at(instant: datetime) -> str:
+    return f"{instant:%Y-%m-%d %H:%M:%SZ}"
 
 
 async def _set_aside(service: Service, arguments: argparse.Namespace) -> int:
@@ -215,13 +237,16 @@ async def _set_aside(service: Service, arguments: argparse.Namespace) -> int:
                 await due_rows.retry(session, arguments.job, arguments.row_key)
                 out.write("due\n")
                 return 0
-            for row in await due_rows.list_set_aside(session):
-                since = f"{row.first_failed_at:%Y-%m-%d %H:%M:%SZ}"
-                what = f"{row.job}  {in_a_line(row.row_key)}"
-                out.write(f"{what}  since {since}  {row.failures} times  {in_a_line(row.last_error)}\n")
+            rows = await due_rows.list_set_aside(session)
+        _print(map(_line_of_set_aside, rows), "set aside")
     finally:
         await database.dispose()
     return 0
+
+
+def _line_of_set_aside(row: SetAside) -> str:
+    what = f"{row.job}  {in_a_line(row.row_key)}"
+    return f"{what}  since {_at(row.first_failed_at)}  {row.failures} times  {in_a_line(row.last_error)}"
 
 
 async def _emails(service: Service, arguments: argparse.Namespace) -> int:
@@ -232,13 +257,16 @@ async def _emails(service: Service, arguments: argparse.Namespace) -> int:
                 await emails.resend(session, arguments.email_id)
                 out.write("due\n")
                 return 0
-            for row in await emails.list_unsent(session):
-                state = f"failed {row.failed_at:%Y-%m-%d %H:%M:%SZ}" if row.failed_at else "waits"
-                written = f"{row.created_at:%Y-%m-%d %H:%M:%SZ}"
-                out.write(f"{row.email_id}  {row.kind}  written {written}  {state}  {in_a_line(row.last_error)}\n")
+            rows = await emails.list_unsent(session)
+        _print(map(_line_of_email, rows), "e-mails that failed, or wait after a failure")
     finally:
         await database.dispose()
     return 0
+
+
+def _line_of_email(row: QueuedEmail) -> str:
+    state = f"failed {_at(row.failed_at)}" if row.failed_at else "waits"
+    return f"{row.email_id}  {row.kind}  written {_at(row.created_at)}  {state}  {in_a_line(row.last_error)}"
 
 
 async def _feed(service: Service, arguments: argparse.Namespace) -> int:
@@ -247,8 +275,11 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
     try:
         if arguments.action == "list":
             async with process.database.transaction() as session:
-                for row in await missing.positions(session):
-                    out.write(f"{row.source}  {row.cursor}  {len(row.types)} types  {row.read_at:%Y-%m-%d %H:%M:%SZ}\n")
+                rows = await missing.positions(session)
+            _print(
+                (f"{row.source}  {row.cursor}  {len(row.types)} types  {_at(row.read_at)}" for row in rows),
+                "feeds read",
+            )
         elif arguments.action == "reset":
             async with process.database.transaction() as session:
                 count = await missing.read_anew(session, arguments.source, arguments.installation)
@@ -260,7 +291,7 @@ async def _feed(service: Service, arguments: argparse.Namespace) -> int:
             named = {name: feed for name, feed in feeds.items() if not arguments.source or name in arguments.source}
             async for event in missing.lost(process.database, named):
                 found += 1
-                about = f"about {in_a_line(event.subject)}  announced {event.made_at:%Y-%m-%d %H:%M:%SZ}"
+                about = f"about {in_a_line(event.subject)}  announced {_at(event.made_at)}"
                 out.write(f"{in_a_line(event.type)}  {event.id}  {about}\n")
             out.write(f"{found} lost\n")
         else:
@@ -307,10 +338,7 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
                 part = await event_log.detach(session, arguments.part, kept_years=years)
                 out.write(f"{part.name} is a table of its own now; dump it, then drop it\n")
             elif arguments.action == "refused":
-                for event in await relay.list_refused(session):
-                    written, again = (f"{at:%Y-%m-%d %H:%M:%SZ}" for at in (event.created_at, event.next_attempt_at))
-                    tried = f"written {written}  {event.attempts} times  again {again}"
-                    out.write(f"{event.id}  {in_a_line(event.type)}  {tried}  {in_a_line(event.last_error)}\n")
+                _print(map(_line_of_refused, await relay.list_refused(session)), "refused")
             elif arguments.action == "retry":
                 out.write(f"{await relay.retry_refused(session)} due\n")
             else:
@@ -320,6 +348,11 @@ async def _outbox(service: Service, arguments: argparse.Namespace) -> int:
     finally:
         await database.dispose()
     return 0
+
+
+def _line_of_refused(event: relay.RefusedEvent) -> str:
+    tried = f"written {_at(event.created_at)}  {event.attempts} times  again {_at(event.next_attempt_at)}"
+    return f"{event.id}  {in_a_line(event.type)}  {tried}  {in_a_line(event.last_error)}"
 
 
 _ASKED: Mapping[str | None, Callable[[Service, argparse.Namespace], Coroutine[None, None, int]]] = {

@@ -326,6 +326,7 @@ async def test_the_pauses_of_a_refused_event_grow_to_hours_and_a_person_sees_and
     assert await relay.send_batch() == 1
     capsys.readouterr()
     await cli._outbox(service, argparse.Namespace(action="refused"))
-    [line] = capsys.readouterr().out.splitlines()
+    [line, count] = capsys.readouterr().out.splitlines()
+    assert count == "1 refused"
     for said in (transport.refused, refund_of().type, "17 times", "TooLargeForBroker()"):
         assert said in line
