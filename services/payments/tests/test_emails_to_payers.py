@@ -59,11 +59,17 @@ async def test_every_email_names_the_course_and_the_address_where_something_is_t
         driver.clock.advance(hours=1)
         driver.sandbox.set_refund_status(refund, status)
         await driver.sandbox.run_due()
+    order, reference = await driver.buy(*await courses())
+    driver.clock.advance(hours=1)
+    await driver.status(reference, "cancelled")
+    given_back = f"/v1/orders/{order['order_id']}/lines/{order['lines'][0]['order_line_id']}/granted-refund"
+    async with driver.service.client("finance") as finance:
+        (await finance.post(given_back, json={"reason_code": "goodwill"})).raise_for_status()
     found = (await driver.session.scalars(select(QueuedEmail))).all()
     assert {one.kind for one in found} == KINDS - {"refund_{step}"}
     for one in found:
         named = [title for title in titles if title in one.text]
-        assert named == list(titles[:1] if one.kind.startswith("refund_") else titles), one.text
+        assert named == list(titles[:1] if one.kind.startswith(("refund_", "line_")) else titles), one.text
         if one.kind in TO_PAY:
             assert "/?order_id=" in one.text, one.text
         assert "{" not in one.text
