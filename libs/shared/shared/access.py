@@ -42,7 +42,8 @@ class OwnershipNotProven(RuntimeError):
 
 
 class OwnMatterNotRefused(RuntimeError):
-    """Our fault: an operation that is refused about one's own matter ended without `refuse_own`."""
+    """Our fault: an operation that is refused about one's own matter ended without `refuse_own` or
+    `refuse_concerned`."""
 
 
 class Own(Enum):
@@ -50,6 +51,7 @@ class Own(Enum):
 
     NOBODYS = "The operation is about nobody in particular."
     LEFT_OUT = "It is about many, and leaves one's own out."
+    SEEN = "It changes nothing, and shows nothing that is kept from whom it is about."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,16 @@ class Rule:
     """Roles that may call it whoever owns the object."""
     scopes: frozenset[str] = frozenset()
     """Partner scopes of which one is enough; what a partner may see of whom is the service's rule (consent)."""
-    own: Own | type[Forbidden] | None = None
-    """What staff get about themselves; required of every operation by which staff change something."""
+    own: Own | type[Forbidden] | tuple[type[Forbidden], ...] | None = None
+    """What staff get about themselves; required of every operation that is for staff alone, or by which staff change
+    something."""
+
+    @property
+    def refusals(self) -> tuple[type[Forbidden], ...]:
+        """The errors that staff get about themselves: each of them must have been asked for."""
+        if isinstance(self.own, tuple):
+            return self.own
+        return (self.own,) if isinstance(self.own, type) else ()
 
 
 def anyone(*, any_origin: bool = False) -> Rule:
@@ -79,7 +89,9 @@ def owner(*roles: str, staff: tuple[str, ...] = (), scopes: tuple[str, ...] = ()
     return Rule(owners=frozenset(roles), staff=frozenset(staff), scopes=frozenset(scopes))
 
 
-def staff(*roles: str, scopes: tuple[str, ...] = (), own: Own | type[Forbidden] | None = None) -> Rule:
+def staff(
+    *roles: str, scopes: tuple[str, ...] = (), own: Own | type[Forbidden] | tuple[type[Forbidden], ...] | None = None
+) -> Rule:
     """Admit staff with one of these roles, and partners with one of these scopes; `own` is what staff get about
     themselves."""
     return Rule(staff=frozenset(roles), scopes=frozenset(scopes), own=own)
@@ -101,7 +113,8 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     proven: bool = field(default=False, init=False)
     apart: set[type[Forbidden]] = field(default_factory=set[type[Forbidden]], init=False)
-    """The errors that `refuse_own` was asked to raise and did not: the matter is not the caller's own."""
+    """The errors that `refuse_own` and `refuse_concerned` were asked to raise and did not: the matter is not the
+    caller's own."""
 
     @property
     def name(self) -> str:
@@ -135,14 +148,13 @@ class Caller:
         """Raise OwnershipNotProven or OwnMatterNotRefused where the handler has left out a check its rule needs."""
         if self.rule.owners and not self.proven:
             raise OwnershipNotProven(operation)
-        if isinstance(self.rule.own, type) and self.rule.own not in self.apart:
+        if not self.apart.issuperset(self.rule.refusals):
             raise OwnMatterNotRefused(operation)
 
     def had_this_reply(self) -> None:
         """Count every check as made: the stored reply was given to this same caller before, after all of them."""
         self.proven = True
-        if isinstance(self.rule.own, type):
-            self.apart.add(self.rule.own)
+        self.apart.update(self.rule.refusals)
 
     def admits_partner(self) -> bool:
         """Return whether a partner calls with a sufficient scope; the service then has to check the consent."""
@@ -158,7 +170,12 @@ CALLER: Final = "caller"
 
 def refuse_own(session: AsyncSession, error: Forbidden, whose: object, *by: object) -> None:
     """Raise the error where one of the people who act is the person whose matter it is."""
-    if str(whose) in {str(one) for one in by}:
+    refuse_concerned(session, error, concerned=str(whose) in {str(one) for one in by})
+
+
+def refuse_concerned(session: AsyncSession, error: Forbidden, *, concerned: bool) -> None:
+    """Raise the error where the matter concerns who acts, though it is nobody's own."""
+    if concerned:
         raise error
     caller: Caller | None = session.info.get(CALLER)
     if caller is not None:

@@ -126,6 +126,7 @@ def _check_access(app: FastAPI, service: Service) -> None:
         raise RuntimeError(message)
     for operation, (method, _) in operations(app).items():
         rule = service.access[operation]
-        if method != "GET" and rule.staff and rule.own is None:
+        shown_to_owners = method == "GET" and rule.owners
+        if rule.staff and rule.own is None and not shown_to_owners:
             message = f"{service.name}: {operation} does not say what staff get who would decide about themselves"
             raise RuntimeError(message)

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from shared.access import Access, anyone, owner, refuse_own, staff
+from shared.access import Access, Own, anyone, owner, refuse_own, staff
 from shared.database import TableBase, advisory_lock, fetch, new_metadata
 from shared.errors import Forbidden
 from shared.events import Event
@@ -175,7 +175,7 @@ ACCESS: Access = {
     "change_refund": owner("learner"),
     "approve_refund": staff("finance", own=OwnApproval),
     "double_refund": staff("finance", own=OwnApproval),
-    "list_refunds": staff("finance", scopes=("refunds:read",)),
+    "list_refunds": staff("finance", scopes=("refunds:read",), own=Own.SEEN),
     "read_terms": anyone(),
 }
 

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import select
 
 from assessment.access import ACCESS
-from assessment.tables import Attempt
+from assessment.domain.marks import SitsCourse
+from assessment.tables import Attempt, Submission
 from shared.access import Own
 from shared.events.assessment import CreditAwarded
 from shared.testing.access import own_matters
@@ -57,9 +58,40 @@ async def reinstate_credit(driver, person, submission_id):
     return await person.post(f"{path}/reinstatement", json=body)
 
 
+async def make_window(driver, person, submission_id):
+    body = {"opens_at": driver.clock().isoformat(), "closes_at": driver.closes.isoformat()}
+    return await person.post("/v1/windows", json=body)
+
+
+async def close_window(driver, person, submission_id):
+    return await person.post(f"/v1/windows/{await driver.window()}/closing")
+
+
+BRIEF = {
+    "title": "A catalogue of one's own",
+    "task": "Design a small data product.",
+    "deliverable": "A report",
+    "word_limit": 3000,
+    "criteria": [
+        {"name": "Design", "description": "The whole.", "weight_percent": 100},
+    ],
+}
+
+
+async def put_brief(driver, person, submission_id):
+    version = await driver.session.scalar(
+        select(Submission.course_version_id).where(Submission.submission_id == UUID(submission_id))
+    )
+    return await person.put(f"/v1/briefs/{version}", json=BRIEF)
+
+
 async def list_marking_queue(driver, person, submission_id):
     answer = await person.get("/v1/marking-queue")
     return [one["submission_id"] for one in answer.json()["items"]]
+
+
+async def cases(person):
+    return [one["submission_id"] for one in (await person.get("/v1/misconduct-cases")).json()["items"]]
 
 
 async def results(driver, person, window_id):
@@ -75,8 +107,15 @@ WALKS = {
         decide_misconduct_case,
         revoke_credit,
         reinstate_credit,
+        make_window,
+        close_window,
+        put_brief,
     )
 }
+LEFT_OUT = {"list_marking_queue", "list_results", "release_window", "ratify_results", "list_misconduct_cases"}
+NO_MATTER_WHO = {"read_release", "read_board"}
+"""They count a whole window's results, and show none."""
+OF_OWNERS = {"read_submission_file"}
 
 
 @pytest.fixture
@@ -92,9 +131,18 @@ async def people(driver, service):
 
 
 def test_every_such_operation_is_walked():
-    assert set(WALKS) == set(own_matters(ACCESS))
-    left_out = {"list_marking_queue", "list_results", "release_window", "ratify_results"}
-    assert {operation for operation, rule in ACCESS.items() if rule.own is Own.LEFT_OUT} == left_out
+    assert set(WALKS) == set(own_matters(ACCESS)) == {name for name, rule in ACCESS.items() if judged(rule)}
+    assert {operation for operation, rule in ACCESS.items() if rule.own is Own.LEFT_OUT} == LEFT_OUT
+
+
+def judged(rule):
+    return SitsCourse in rule.refusals
+
+
+def test_no_operation_of_staff_is_for_whoever_sits_the_course():
+    """But those that say why."""
+    of_staff = {operation for operation, rule in ACCESS.items() if rule.staff}
+    assert of_staff - set(WALKS) - LEFT_OUT == NO_MATTER_WHO | OF_OWNERS
 
 
 @pytest.mark.parametrize("operation", WALKS)
@@ -113,6 +161,13 @@ async def test_what_is_done_to_many_leaves_out_what_one_has_an_interest_in(drive
     person, window_id, own, rivals, _ = people
     elsewhere, other_window, unrelated = await driver.frozen()
     assert await list_marking_queue(driver, person, None) == [unrelated]
+    for submission_id in (own, rivals, unrelated):
+        await open_misconduct_case(driver, driver.chair, submission_id)
+    assert await cases(person) == [unrelated]
+    assert await cases(driver.examiner) == [own, rivals, unrelated]
+    for case in (await driver.chair.get("/v1/misconduct-cases")).json()["items"]:
+        decision = {"outcome": "no_case", "minutes_reference": "AP/3"}
+        await driver.examiner.post(f"/v1/misconduct-cases/{case['case_id']}/decision", json=decision)
     for submission_id in (own, rivals, unrelated):
         await driver.mark(submission_id, 60)
     assert await results(driver, person, window_id) == []
@@ -138,6 +193,30 @@ async def test_who_sits_a_course_reads_no_file_of_others_on_it(driver, people):
     assert (await file(person, own)).status_code == 200
     driver.refused(await file(person, rivals), 403, "sits_course")
     assert (await file(driver.marker, rivals)).status_code == 200
+
+
+@pytest.mark.parametrize("operation", ["put_brief", "make_window", "close_window"])
+async def test_whoever_has_left_a_course_is_its_staff_again(driver, people, operation):
+    person, _, _, rivals, mine = people
+    await driver.cancel(mine)
+    assert (await WALKS[operation](driver, person, rivals)).status_code in (200, 201)
+
+
+async def test_a_case_about_oneself_is_not_listed_when_one_has_left_the_course(driver, people):
+    person, _, own, rivals, mine = people
+    for submission_id in (own, rivals):
+        await open_misconduct_case(driver, driver.examiner, submission_id)
+    await driver.cancel(mine)
+    assert await cases(person) == [rivals]
+
+
+async def test_who_sits_one_version_of_a_module_writes_no_brief_of_another(driver, people, service):
+    person, _, _, _, mine = people
+    old = driver.course()
+    new = driver.course(module_family=old.module_family, version=2)
+    await driver.consume(new, old, driver.activation(old, learner_id=mine.learner_id))
+    driver.refused(await person.put(f"/v1/briefs/{new.course_version_id}", json=BRIEF), 403, "sits_course")
+    assert (await driver.examiner.put(f"/v1/briefs/{new.course_version_id}", json=BRIEF)).status_code == 201
 
 
 @pytest.mark.parametrize("how", ["passed", "cancelled"])

@@ -1,9 +1,9 @@
 """Who may do what in enrolment."""
 
-from enrolment.domain.enrolments import OwnEnrolment
+from enrolment.domain.enrolments import OwnEnrolment, StudiesSameModule
 from enrolment.domain.learners import OwnErasure
 from enrolment.domain.particulars import OwnNameRequest
-from shared.access import Access, anyone, owner, staff
+from shared.access import Access, Own, anyone, owner, staff
 
 ACCESS: Access = {
     "read_current_declaration": anyone(),
@@ -29,6 +29,6 @@ ACCESS: Access = {
     "read_unit": owner("learner"),
     "record_progress": owner("learner"),
     "read_own_study_record": owner("learner"),
-    "read_study_record": staff("advisor"),
-    "compare_study_records": staff("operator"),
+    "read_study_record": staff("advisor", own=StudiesSameModule),
+    "compare_study_records": staff("operator", own=Own.SEEN),
 }

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Exists, Select, and_, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from enrolment.adapters.stored_facts import read
 from enrolment.domain import enrolments, study
@@ -368,6 +368,14 @@ async def known(session: AsyncSession, learner_id: UUID) -> Known:
         progress=await progress_of(session, [row.enrolment_id for row in rows]),
         refused=list(refused),
     )
+
+
+async def studies_beside(session: AsyncSession, person: UUID, learner_id: UUID) -> bool:
+    """Return whether somebody studies a module that another learner is, or was, enrolled on."""
+    own, theirs = aliased(Enrolment), aliased(Enrolment)
+    beside = select(own.enrolment_id).join(theirs, theirs.module_family == own.module_family)
+    beside = beside.where(own.learner_id == person, own.status.in_(enrolments.OPEN), theirs.learner_id == learner_id)
+    return person != learner_id and bool(await session.scalar(select(beside.exists())))
 
 
 async def read_study_record(session: AsyncSession, learner_id: UUID) -> study.StudyRecord:

@@ -1,7 +1,7 @@
 """Who may do what here."""
 
 from payments.domain.orders import OwnOrder
-from shared.access import Access, anyone, owner, staff
+from shared.access import Access, Own, anyone, owner, staff
 
 ACCESS: Access = {
     "read_basket": owner("learner"),
@@ -20,9 +20,9 @@ ACCESS: Access = {
     "receive_payment_notification": anyone(),  # its signature says who it is from
     "open_dispute": staff("finance", own=OwnOrder),
     "close_dispute": staff("finance", own=OwnOrder),
-    "list_disputes": staff("finance"),
-    "list_unmatched_payments": staff("finance"),
+    "list_disputes": staff("finance", own=Own.SEEN),
+    "list_unmatched_payments": staff("finance", own=Own.SEEN),
     "close_unmatched_payment": staff("finance", own=OwnOrder),
-    "list_refunds": staff("finance"),
-    "list_ledger": staff("finance"),
+    "list_refunds": staff("finance", own=Own.SEEN),
+    "list_ledger": staff("finance", own=Own.SEEN),
 }

@@ -11,8 +11,8 @@ from shared.testing.services import ServiceUnderTest
 
 
 def own_matters(access: Access) -> dict[str, str]:
-    """Return the operations that raise an error about one's own matter, with its problem code."""
-    return {operation: rule.own.code for operation, rule in access.items() if isinstance(rule.own, type)}
+    """Return the operations that raise an error about one's own matter, with its problem code (the first of them)."""
+    return {operation: rule.refusals[0].code for operation, rule in access.items() if rule.refusals}
 
 
 async def access_failures(tested: ServiceUnderTest) -> list[str]:

@@ -42,7 +42,7 @@ from assessment.domain.marks import (
 )
 from assessment.domain.misconduct import CaseDecided, CaseOpen, OutcomeNotPossible
 from assessment.domain.windows import BadWindow, FileOnItsWay, WindowIsClosed, WindowNotOpen, WindowStillOpen
-from assessment.queries.enrolments import list_cases
+from assessment.queries.cases import list_cases
 from assessment.queries.queue import marking_queue
 from shared.database import Unknown, now
 from shared.web import (
@@ -65,7 +65,7 @@ router = Router()
     operation_id="make_window",
     status_code=201,
     dependencies=[Idempotent],
-    responses=error_responses(BadWindow),
+    responses=error_responses(SitsCourse, BadWindow),
 )
 async def make_window(body: WindowRequest, session: Session, caller: CallerOf) -> WindowView:
     """Open a window besides the regular monthly ones."""
@@ -77,7 +77,7 @@ async def make_window(body: WindowRequest, session: Session, caller: CallerOf) -
     "/v1/windows/{window_id}/closing",
     operation_id="close_window",
     dependencies=[Idempotent],
-    responses=error_responses(WindowNotOpen, WindowIsClosed),
+    responses=error_responses(SitsCourse, WindowNotOpen, WindowIsClosed),
 )
 async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> WindowView:
     """Close an open window now instead of at its time."""
@@ -87,7 +87,7 @@ async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> W
 @router.put(
     "/v1/briefs/{course_version_id}",
     operation_id="put_brief",
-    responses={201: {"model": BriefView}} | error_responses(BriefWeights),
+    responses={201: {"model": BriefView}} | error_responses(SitsCourse, BriefWeights),
 )
 async def put_brief(
     course_version_id: UUID, content: BriefRequest, response: Response, session: Session, caller: CallerOf
@@ -200,9 +200,10 @@ async def decide_misconduct_case(
 @router.get("/v1/misconduct-cases", operation_id="list_misconduct_cases")
 async def list_misconduct_cases(
     session: ReadSession,
+    caller: CallerOf,
     paging: Paging,
     open_: Annotated[bool | None, Query(alias="open", description="Only those that are open, or are not")] = None,
 ) -> Page[CaseView]:
-    """Cases, the oldest first."""
-    rows, cursor = await list_cases(session, open_=open_, paging=paging)
+    """Cases, the oldest first; none about your own work, nor of modules you study."""
+    rows, cursor = await list_cases(session, caller.own_id, open_=open_, paging=paging)
     return page_of(rows, CaseView.model_validate, cursor)

@@ -6,6 +6,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import decisions
+from assessment.commands.marking import must_not_sit
 from assessment.domain import marks
 from assessment.tables import Brief, CourseVersion
 from shared.database import fetch, now
@@ -17,9 +18,12 @@ async def put_brief(
     course_version_id: UUID,
     content: dict[str, Any],  # Any: JSON, of the shape the API let in
 ) -> tuple[Brief, bool]:
-    """Write the brief of a course version; return it, and whether there was none before. Raises Unknown or
-    BriefWeights."""
+    """Write the brief of a course version; return it, and whether there was none before.
+
+    Raises Unknown, SitsCourse or BriefWeights.
+    """
     await fetch(session, CourseVersion, course_version_id, lock=True)
+    await must_not_sit(session, actor, course_version_id)
     marks.check_weights([criterion["weight_percent"] for criterion in content["criteria"]])
     brief = await session.get(Brief, course_version_id)
     is_new = brief is None

@@ -18,7 +18,7 @@ from assessment.queries.enrolments import sits
 from assessment.queries.results import has_other_part, may_be_released
 from assessment.queries.windows import comes_a_file, seen
 from assessment.tables import Attempt, Enrolment, Mark, Submission, Window
-from shared.access import refuse_own
+from shared.access import refuse_concerned, refuse_own
 from shared.database import fetch, now
 from shared.events.assessment import AssessmentFailed, AssessmentPassed, MarkModerated
 from shared.ids import new_id
@@ -75,8 +75,13 @@ async def mark_submission(
 async def must_be_disinterested(session: AsyncSession, actor: UUID | str, attempt: Attempt) -> None:
     """Check that the actor neither owns the attempt nor studies its module. Raises OwnWork or SitsCourse."""
     refuse_own(session, marks.OwnWork("somebody else judges your own work"), attempt.learner_id, actor)
-    if await sits(session, UUID(str(actor)), attempt.course_version_id):
-        raise marks.SitsCourse("you study this module yourself")
+    await must_not_sit(session, actor, attempt.course_version_id)
+
+
+async def must_not_sit(session: AsyncSession, actor: UUID | str, course_version_id: UUID) -> None:
+    """Check that the actor does not study the module of that course version. Raises SitsCourse."""
+    concerned = await sits(session, UUID(str(actor)), course_version_id)
+    refuse_concerned(session, marks.SitsCourse("you study this module yourself"), concerned=concerned)
 
 
 async def must_be_another(session: AsyncSession, actor: UUID | str, attempt: Attempt, part: Part) -> None:

@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import joinedload
 
+from assessment.commands.marking import must_not_sit
 from assessment.commands.windows import hold_open
-from assessment.domain import attempts, marks, regulations, windows
+from assessment.domain import attempts, regulations, windows
 from assessment.domain.attempts import AttemptState
 from assessment.domain.regulations import Regulations
 from assessment.queries import enrolments
@@ -221,8 +222,7 @@ async def must_be_for_staff(session: AsyncSession, reader: UUID, submission: Sub
     """Check that a member of staff may read a submission. Raises Unknown (a draft), SitsCourse or WindowStillOpen."""
     if not await enrolments.may_be_read(session, submission):
         raise Unknown("no such file")
-    if await enrolments.sits(session, reader, submission.course_version_id):
-        raise marks.SitsCourse("you study this module yourself")
+    await must_not_sit(session, reader, submission.course_version_id)
     windows.must_be_closed(seen(await fetch(session, Window, submission.window_id)), now(session))
 
 

@@ -8,9 +8,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from assessment.commands import decisions
-from assessment.domain import regulations, windows
+from assessment.domain import marks, regulations, windows
+from assessment.queries import enrolments
 from assessment.queries import windows as window_queries
 from assessment.tables import Window
+from shared.access import refuse_concerned
 from shared.clock import later
 from shared.database import fetch, now
 from shared.events.assessment import WindowClosed, WindowOpened, WindowPublished
@@ -49,7 +51,11 @@ async def publish_coming_windows(session: AsyncSession) -> int:
 async def make_window(
     session: AsyncSession, actor: str, opens_at: datetime, closes_at: datetime, grace_seconds: int | None
 ) -> Window:
-    """Make a window besides the regular ones; its grace is the regulations' unless given. Raises BadWindow."""
+    """Make a window besides the regular ones; its grace is the regulations' unless given.
+
+    Raises SitsCourse or BadWindow.
+    """
+    await _must_not_study(session, actor)
     rule = regulations.in_force(now(session)).windows
     windows.check_span(opens_at, closes_at, now(session), rule)
     window = Window(
@@ -65,7 +71,11 @@ async def make_window(
 
 
 async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Window:
-    """Close an open window now. Its grace, if it has one, still holds. Raises WindowNotOpen or WindowIsClosed."""
+    """Close an open window now. Its grace, if it has one, still holds.
+
+    Raises SitsCourse, WindowNotOpen or WindowIsClosed.
+    """
+    await _must_not_study(session, actor)
     window = await fetch(session, Window, window_id, lock=True)
     at = now(session)
     coming = await window_queries.coming_window(session, at)
@@ -78,6 +88,12 @@ async def close_window(session: AsyncSession, actor: str, window_id: UUID) -> Wi
     _announce_opening(session, window)
     await _announce_if_closed(session, window)
     return window
+
+
+async def _must_not_study(session: AsyncSession, actor: str) -> None:
+    """Check that the actor sits no course: a window takes the work of every module. Raises SitsCourse."""
+    error = marks.SitsCourse("a window takes the work of every module, and you study one yourself")
+    refuse_concerned(session, error, concerned=await enrolments.sits_any(session, UUID(actor)))
 
 
 async def announce_opening(session: AsyncSession, window_id: UUID) -> None:

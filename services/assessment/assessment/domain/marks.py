@@ -52,9 +52,10 @@ class OwnWork(Forbidden):
 
 
 class SitsCourse(Forbidden):
-    """Who sits a course sees and judges nobody else's work on it."""
+    """Who sits a course is no staff of it: they see and judge nobody else's work on it, and set neither its task nor
+    the windows it is handed in within."""
 
-    remedy = "Leave it to a colleague who does not study this module."
+    remedy = "Leave it to a colleague who does not study the module; with windows, to one who studies none."
 
 
 class Part(StrEnum):

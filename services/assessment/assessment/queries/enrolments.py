@@ -177,6 +177,11 @@ async def sits(session: AsyncSession, person: UUID, course_version_id: UUID) -> 
     return bool(await session.scalar(select(exists().where(course.c.course_version_id == course_version_id))))
 
 
+async def sits_any(session: AsyncSession, person: UUID) -> bool:
+    """Return whether somebody studies any module."""
+    return bool(await session.scalar(select(courses_sat_by(person).exists())))
+
+
 async def may_be_read(session: AsyncSession, submission: Submission) -> bool:
     """Return whether staff may read a file: it stands for an attempt, or a case is about it."""
     if submission.state in ("current", "voided"):
@@ -283,17 +288,6 @@ async def renamed_subjects(session: AsyncSession, subject_ids: Iterable[UUID], a
         .order_by(SubjectName.effective_from)
     )
     return {row.subject_id: row.award_name for row in await session.execute(statement)}
-
-
-async def list_cases(
-    session: AsyncSession, *, open_: bool | None, paging: PageRequest
-) -> tuple[list[MisconductCase], str | None]:
-    """Return a page of cases, the oldest first."""
-    statement = select(MisconductCase)
-    if open_ is not None:
-        undecided = MisconductCase.decided_at.is_(None)
-        statement = statement.where(undecided if open_ else ~undecided)
-    return await paginate(session, statement, paging, by=[MisconductCase.opened_at, MisconductCase.case_id])
 
 
 async def known_keys(session: AsyncSession, keys: Sequence[str]) -> Mapping[str, Checked]:

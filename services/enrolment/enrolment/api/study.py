@@ -7,9 +7,10 @@ from pydantic import Field
 
 from enrolment import queries
 from enrolment.api.enrolments import EnrolledCourseView, ProgressView
-from enrolment.domain.enrolments import EnrolmentStatus
+from enrolment.domain.enrolments import EnrolmentStatus, StudiesSameModule
 from enrolment.domain.learners import NotRegistered
 from enrolment.tables import Learner
+from shared.access import refuse_concerned
 from shared.paging import paginate
 from shared.web import CallerOf, Instant, Paging, ReadSession, Router, View, error_responses, understood
 
@@ -172,10 +173,12 @@ async def read_own_study_record(session: ReadSession, caller: CallerOf) -> Study
 @router.get(
     "/v1/learners/{learner_id}/study-record",
     operation_id="read_study_record",
-    responses=error_responses(NotRegistered),
+    responses=error_responses(StudiesSameModule, NotRegistered),
 )
-async def read_study_record(learner_id: UUID, session: ReadSession) -> StudyRecordView:
-    """Advisors: a learner's study record."""
+async def read_study_record(learner_id: UUID, session: ReadSession, caller: CallerOf) -> StudyRecordView:
+    """Advisors: a learner's study record, unless they study one of its modules themselves."""
+    beside = await queries.studies_beside(session, caller.own_id, learner_id)
+    refuse_concerned(session, StudiesSameModule("you study a module of this learner's yourself"), concerned=beside)
     return await _record(session, learner_id)
 
 

@@ -49,6 +49,12 @@ class OwnEnrolment(Forbidden):
     remedy = "Leave it to a colleague."
 
 
+class StudiesSameModule(Forbidden):
+    """Who studies a module is no staff of it: they read no study record, with its results, of others on it."""
+
+    remedy = "Leave it to a colleague who does not study this module."
+
+
 class EnrolmentNotSuspended(Conflict):
     """Only a suspended enrolment can be reinstated."""
 
