@@ -73,6 +73,22 @@ def test_what_a_transaction_does_is_logged_once_it_is_committed(name):
     assert found == []
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_came_whole_is_recorded_despite_contention_and_heals_the_one_it_repeats(name):
+    """Whoever has sent all bytes of a file does not send them again because others were at the same rows."""
+    called = {where: names_called(tree) for where, tree in modules(name)}
+    receiving = {
+        where for where, names in called.items() if "receive" in names and where.startswith(("command", "exch"))
+    }
+    assert {where for where in receiving if not {"despite_contention", "received_before"} <= called[where]} == set()
+    assert bool(receiving) == (name in {"assessment", "enrolment", "credentials"})
+
+
+def names_called(tree):
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return {func.id for func in calls if isinstance(func, ast.Name)}
+
+
 def test_the_words_are_found_where_they_stand():
     tree = syntax_tree("async def pay(session):\n    await session.commit()\n    await session.begin_nested()\n")
     assert [*ends_of_transactions(tree)] == ["commit"]

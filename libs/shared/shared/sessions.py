@@ -1,18 +1,30 @@
-"""Sessions: one that cannot write, and the three functions by which a command commits in its middle.
+"""Sessions: one that cannot write, and the four functions by which a command ends a transaction in its middle.
 
 A request, a message and a job are one transaction each, committed by whoever opened the session. A test over the syntax
 tree (`tests/test_transactions.py`) finds every other `commit()`, `rollback()` and `begin()`.
 """
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import lru_cache
-from typing import Final
+from time import monotonic
+from typing import Final, TypeVar
 
 from sqlalchemy import TextClause, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import ORMExecuteState, Session
+
+from shared.outages import is_contention
+
+Result = TypeVar("Result")
+
+CONTENDED_FOR: Final = timedelta(seconds=15)
+"""How long what was contended is tried again, each time for as long as the server waits for a lock."""
+_PAUSE: Final = timedelta(milliseconds=100)
 
 
 class WriteRefused(RuntimeError):
@@ -83,6 +95,26 @@ async def outside_transaction(session: AsyncSession) -> AsyncGenerator[None]:
 async def keep_despite_error(session: AsyncSession) -> None:
     """Commit what the command has done, which the error it is about to raise would roll back. Locks end with it."""
     await session.commit()
+
+
+async def despite_contention(session: AsyncSession, record: Callable[[], Awaitable[Result]]) -> Result:
+    """Return what `record` returns, which is called again in a new transaction while others hold what it waits for.
+
+    It is for what follows `outside_transaction` where an error would cost more than a wait: all bytes of a file have
+    come. Between two calls no connection and no lock is held. After CONTENDED_FOR the database's error is raised, as
+    any other at once. Raises TransactionOpen: the session has been used since it last committed.
+    """
+    if session.in_transaction():
+        raise TransactionOpen("what a command did before would be rolled back with what it calls again")
+    ends_at = monotonic() + CONTENDED_FOR.total_seconds()
+    while True:
+        try:
+            return await record()
+        except DBAPIError as error:
+            if not is_contention(error) or monotonic() > ends_at:
+                raise
+        await session.rollback()
+        await asyncio.sleep(_PAUSE.total_seconds())
 
 
 @asynccontextmanager

@@ -1,11 +1,13 @@
 """Uploads: a file is checked as it streams into the store; `shared.orphans` removes files that no row names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped
 
 from shared.clock import Clock
 from shared.file_checks import Checked, FileCheck, FileKind, UploadTooSlow
@@ -43,6 +45,28 @@ class Received:
     key: str
     content: Checked
     at: datetime
+
+
+class FileRow(Protocol):
+    """A row that names a stored file."""
+
+    sha256: Mapped[str]
+    storage_key: Mapped[str]
+
+
+Row = TypeVar("Row", bound=FileRow)
+
+
+def received_before(rows: Iterable[Row], received: Received) -> Row | None:
+    """Return that of these rows whose bytes have come again; None where none has them. The rows must be locked.
+
+    It names the copy that came last from now on: the one before may be missing or damaged, and is an orphan.
+    """
+    for row in rows:
+        if row.sha256 == received.content.sha256:
+            row.storage_key = received.key
+            return row
+    return None
 
 
 async def receive(

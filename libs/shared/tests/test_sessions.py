@@ -1,13 +1,19 @@
 """Sessions: what a read session refuses, and a command that gives up its transaction while it waits for somebody."""
 
 import asyncio
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from shared import sessions
+from shared.database import advisory_lock
 from shared.sessions import (
     TransactionOpen,
     WriteRefused,
+    despite_contention,
     keep_despite_error,
     must_only_read,
     note_failure,
@@ -111,3 +117,67 @@ async def test_of_two_repeats_that_wait_outside_one_is_done(api, payments, monke
         assert await counts(payments) == (0, 1, 1)
         again = await caller.post("/v1/outside", headers=headers)
         assert (again.content, again.headers["idempotency-replayed"]) == (done.content, "true")
+
+
+@asynccontextmanager
+async def holding(payments, seconds):
+    """Somebody who holds the lock on a learner for so long."""
+    taken = asyncio.Event()
+
+    async def hold():
+        async with payments.database.transaction() as session:
+            await advisory_lock(session, "learner", "Ada")
+            taken.set()
+            await asyncio.sleep(seconds)
+
+    held = asyncio.create_task(hold())
+    await taken.wait()
+    yield
+    await held
+
+
+async def test_what_others_hold_for_longer_than_a_lock_is_waited_for_is_tried_again(payments):
+    calls = []
+
+    async def record():
+        calls.append(await payments.one(HELD))
+        await put(session, len(calls))
+        await advisory_lock(session, "learner", "Ada")
+        return len(calls)
+
+    async with holding(payments, 2.5), payments.database.transaction() as session:
+        await put(session, 100)
+        async with outside_transaction(session):
+            pass
+        number = await despite_contention(session, record)
+    assert number > 1
+    assert max(calls) <= 1, "besides the one who holds it nothing is open when it is tried again"
+    assert await amounts(payments) == [number, 100], "what the tries before have written is rolled back"
+
+
+async def test_it_is_not_tried_for_ever(payments, monkeypatch):
+    monkeypatch.setattr(sessions, "CONTENDED_FOR", timedelta(seconds=0.5))
+    async with holding(payments, 2):
+        with pytest.raises(DBAPIError, match="lock timeout"):
+            async with payments.database.transaction() as session:
+                await despite_contention(session, lambda: advisory_lock(session, "learner", "Ada"))
+
+
+async def test_another_error_is_raised_at_once(payments):
+    calls = []
+
+    async def record():
+        calls.append(1)
+        await session.execute(text("select 1 / 0"))
+
+    with pytest.raises(DBAPIError, match="division by zero"):
+        async with payments.database.transaction() as session:
+            await despite_contention(session, record)
+    assert len(calls) == 1
+
+
+async def test_nothing_done_before_is_rolled_back_with_what_is_tried_again(payments):
+    with pytest.raises(TransactionOpen):
+        async with payments.database.transaction() as session:
+            await put(session, 1)
+            await despite_contention(session, lambda: put(session, 2))

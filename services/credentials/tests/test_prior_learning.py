@@ -160,6 +160,23 @@ async def test_damaged_evidence_is_not_given_out_and_is_set_aside(service, sessi
     assert ("check_files", key, "FileDamaged") in aside
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_the_same_bytes_sent_again_heal_damaged_evidence(service, session, learner, how) -> None:
+    async with service.client("learner", id=learner) as client:
+        address = (await client.post("/v1/recognitions", json=CLAIM)).json()["recognition_id"]
+
+        async def put():
+            return await client.put(f"/v1/recognition-uploads/{address}", params={"filename": "a.pdf"}, content=PDF)
+
+        first = (await put()).json()
+        key = await session.scalar(select(Evidence.storage_key))
+        await damage(service.service.resources[ObjectStorage], key, how)
+        file = f"/v1/recognition-files/{first['evidence_id']}"
+        assert (await client.get(file)).status_code == 503
+        assert (await put()).json() == first
+        assert (await client.get(file)).content == PDF
+
+
 async def test_files_no_application_names_are_removed(service, session, clock, learner) -> None:
     async with service.client("learner", id=learner) as client:
         address = (await client.post("/v1/recognitions", json=CLAIM)).json()["recognition_id"]

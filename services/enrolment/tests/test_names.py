@@ -83,6 +83,20 @@ async def test_damaged_evidence_is_not_given_out_and_is_set_aside(service, sessi
     assert ("check_files", evidence.storage_key, "FileDamaged") in aside
 
 
+@pytest.mark.parametrize("how", DAMAGES)
+async def test_the_same_bytes_sent_again_heal_damaged_evidence(service, session, learner, registrar, how):
+    request_id = await open_request(learner)
+    first = (await add(learner, request_id)).json()
+    evidence = (await session.scalars(select(NameEvidence))).one()
+    await damage(service.service.resources[ObjectStorage], evidence.storage_key, how)
+    address = f"/v1/name-evidence/{first['evidence_id']}"
+    assert (await learner.get(address)).status_code == 503
+    assert (await add(learner, request_id)).json() == first
+    assert (await learner.get(address)).content == PDF
+    await learner.post(f"/v1/name-requests/{request_id}/submission")
+    assert (await registrar.get(address)).content == PDF
+
+
 async def test_a_registrar_decides_on_evidence(service, driver, learner, registrar):
     await driver.consume(transcript(driver), transcript(driver))
     request_id = await submitted(learner, certificate_name="Okonkwo-Reid Adaeze")

@@ -24,9 +24,9 @@ from shared.events.assessment import SubmissionReceived
 from shared.file_checks import FileKind, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.sessions import note_failure, outside_transaction
+from shared.sessions import despite_contention, note_failure, outside_transaction
 from shared.storage import Storage
-from shared.uploads import Received, Upload, UploadPolicy, receive
+from shared.uploads import Received, Upload, UploadPolicy, receive, received_before
 
 _RECORDED_WITHIN: Final = timedelta(minutes=1)
 """How long after its last byte a file is recorded at the latest, waiting for the enrolment's lock included."""
@@ -57,7 +57,8 @@ async def submit_work(
 
     What decides is the instant its last byte came, in whatever order files are recorded: one that came before the
     file that stands is superseded at once, and of one instant the file recorded last stands. The same bytes again are
-    the same submission. A file that came too late is kept as a draft (its state is `late`): it counts for nothing.
+    the same submission, of which the last copy is kept. A file that came too late is kept as a draft (its state is
+    `late`): it counts for nothing.
     Raises the errors of `attempts.admit` and of `shared.file_checks`, and Unknown where the learner was anonymised
     meanwhile.
     """
@@ -73,7 +74,7 @@ async def submit_work(
                 within=policy.longest,
                 now=lambda: now(session),
             )
-        recorded = await _record(session, plan, received)
+        recorded = await despite_contention(session, lambda: _record(session, plan, received))
     except (Exception, asyncio.CancelledError):
         async with note_failure(session):  # nobody must wait for a file that will not come
             await _note_end(session, upload_id)
@@ -149,7 +150,7 @@ async def _record(session: AsyncSession, plan: _Plan, received: Received) -> tup
         attempt = next(row for row in rows if row.attempt_id == pending.attempt_id)
         replaced = (await session.scalars(enrolments.current_submission(attempt.attempt_id))).one()
         last_came_at = replaced.received_again_at or replaced.received_at
-        if replaced.sha256 == received.content.sha256:
+        if received_before([replaced], received):
             replaced.received_again_at = max(last_came_at, received.at)
             await session.flush()
             return await _with_attempt(session, replaced), False

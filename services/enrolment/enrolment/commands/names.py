@@ -13,11 +13,11 @@ from enrolment.tables import Learner, NameEvidence, NameRequest
 from shared.access import refuse_own
 from shared.database import Unknown, advisory_lock, fetch, now
 from shared.emails import enqueue_email
-from shared.file_checks import plan_check
+from shared.file_checks import FileKind, plan_check
 from shared.ids import new_id
-from shared.sessions import outside_transaction
+from shared.sessions import despite_contention, outside_transaction
 from shared.storage import Storage
-from shared.uploads import Upload, UploadPolicy, receive
+from shared.uploads import Received, Upload, UploadPolicy, receive, received_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +56,11 @@ async def open_request(session: AsyncSession, learner_id: UUID, new_name: NewNam
 async def add_evidence(
     session: AsyncSession, storage: Storage, request: NameRequest, upload: Upload, times: UploadPolicy
 ) -> NameEvidence:
-    """Check and store a file of evidence; the same bytes again are the same file.
+    """Check and store a file of evidence; the same bytes again are the same file, of which the last copy is kept.
 
     Raises NameRequestNotDraft, TooMuchNameEvidence, and the errors of `shared.file_checks`.
     """
-    policy, request_id, learner_id = particulars.policy(), request.request_id, request.learner_id
+    policy, request_id = particulars.policy(), request.request_id
     _must_be_draft(request)
     name, kind = plan_check(upload.filename, upload.declared_size, policy.file_kinds, policy.longest_file_bytes)
     async with outside_transaction(session):
@@ -72,17 +72,23 @@ async def add_evidence(
             within=times.longest,
             now=lambda: now(session),
         )
-    _must_be_draft(await fetch(session, NameRequest, request_id, lock=True))
+    return await despite_contention(session, lambda: _record(session, request_id, name, kind, received))
+
+
+async def _record(
+    session: AsyncSession, request_id: UUID, name: str, kind: FileKind, received: Received
+) -> NameEvidence:
+    policy, request = particulars.policy(), await fetch(session, NameRequest, request_id, lock=True)
+    _must_be_draft(request)
     held = await queries.name_evidence_of(session, request_id)
-    for known in held:
-        if known.sha256 == received.content.sha256:
-            return known
+    if known := received_before(held, received):
+        return known
     if len(held) >= policy.most_files:
         raise particulars.TooMuchNameEvidence(f"a request has {policy.most_files} files at most")
     evidence = NameEvidence(
         evidence_id=new_id(),
         request_id=request_id,
-        learner_id=learner_id,
+        learner_id=request.learner_id,
         filename=name,
         media_type=kind.media_type,
         size=received.content.size,

@@ -27,12 +27,12 @@ from shared.access import refuse_own
 from shared.database import Unknown, advisory_lock, fetch
 from shared.database import now as now_of
 from shared.events.credentials import CreditRecognised, RecognitionDecided, RecognitionRevoked
-from shared.file_checks import plan_check
+from shared.file_checks import FileKind, plan_check
 from shared.ids import new_id
 from shared.messaging import publish
-from shared.sessions import outside_transaction
+from shared.sessions import despite_contention, outside_transaction
 from shared.storage import Storage
-from shared.uploads import Upload, UploadPolicy, receive
+from shared.uploads import Received, Upload, UploadPolicy, receive, received_before
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ async def add_evidence(
     upload: Upload,
     times: UploadPolicy,
 ) -> Evidence:
-    """Check and store a file as evidence; the same bytes again are the same file.
+    """Check and store a file as evidence; the same bytes again are the same file, of which the last copy is kept.
 
     Raises HolderAnonymised, NotDraft, TooMuchEvidence, and the errors of `shared.file_checks`.
     """
@@ -96,19 +96,29 @@ async def add_evidence(
             within=times.longest,
             now=lambda: now_of(session),
         )
-    await must_be_present(session, learner_id)
+
+    async def record() -> Evidence:
+        await must_be_present(session, learner_id)
+        return await _record(session, recognition_id, name, kind, received)
+
+    return await despite_contention(session, record)
+
+
+async def _record(
+    session: AsyncSession, recognition_id: UUID, name: str, kind: FileKind, received: Received
+) -> Evidence:
+    policy = policies.in_force(now_of(session)).recognition
     application = await fetch(session, PriorLearning, recognition_id, lock=True)
     _must_be_draft(application)
     held = await evidence_of(session, recognition_id)
-    for known in held:
-        if known.sha256 == received.content.sha256:
-            return known
+    if known := received_before(held, received):
+        return known
     if len(held) >= policy.most_files:
         raise prior_learning.TooMuchEvidence(f"an application has {policy.most_files} files at most")
     evidence = Evidence(
         evidence_id=new_id(),
         recognition_id=recognition_id,
-        learner_id=learner_id,
+        learner_id=application.learner_id,
         filename=name,
         media_type=kind.media_type,
         size=received.content.size,
