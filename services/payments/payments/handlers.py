@@ -12,6 +12,7 @@ from payments.commands.orders import close_repayment_of
 from payments.commands.refunds import refund_line
 from payments.domain.refunds import Reason
 from payments.tables import (
+    BegunEnrolment,
     ContestedCredit,
     EndedEnrolment,
     Learner,
@@ -102,6 +103,24 @@ async def admit_learner(session: AsyncSession, registered: LearnerRegistered) ->
 async def erase_learner(session: AsyncSession, anonymised: LearnerAnonymised) -> None:
     """Erase who paid; what was paid stays."""
     await erase_payer(session, anonymised.learner_id, anonymised.anonymised_at)
+
+
+@inbox.remember(EnrolmentActivated)
+async def note_enrolment(session: AsyncSession, activated: EnrolmentActivated) -> None:
+    """Store that somebody has an enrolment, also for an order line that is unknown here: nobody buys the course
+    beside it."""
+    await session.execute(
+        insert(BegunEnrolment)
+        .values(
+            enrolment_id=activated.enrolment_id,
+            learner_id=activated.learner_id,
+            course_id=activated.course_id,
+            order_id=activated.order_id,
+            order_line_id=activated.order_line_id,
+            begun_at=activated.activated_at,
+        )
+        .on_conflict_do_nothing()
+    )
 
 
 class AnotherActivation(Exception):

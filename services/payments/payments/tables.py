@@ -75,6 +75,21 @@ class Learner(Base):
     """Nothing personal is kept of them; orders and the books stay."""
 
 
+class BegunEnrolment(Base):
+    """An enrolment, as enrolment announced it, whether or not the order line it was opened for is known here: a
+    database that was put back has forgotten the orders that are younger than its copy."""
+
+    __tablename__ = "begun_enrolments"
+    __table_args__ = (Index(None, "learner_id", "course_id"),)
+
+    enrolment_id: Mapped[UUID] = mapped_column(primary_key=True)
+    learner_id: Mapped[UUID]
+    course_id: Mapped[UUID]
+    order_id: Mapped[UUID]
+    order_line_id: Mapped[UUID]
+    begun_at: Mapped[datetime]
+
+
 class EndedEnrolment(Base):
     """An enrolment that was cancelled or failed: its course may be bought again."""
 
@@ -315,6 +330,7 @@ class Refund(Base):
         _one("uq_refunds_line_alive", "order_line_id", where="order_line_id is not null and status <> 'cancelled'"),
         _one("uq_refunds_line_payment", "order_line_id", "payment_id", where="order_line_id is not null"),
         _one("uq_refunds_payment_reason", "payment_id", "reason_code", where="order_line_id is null"),
+        Index("ix_refunds_unanswered", "submitted_at", postgresql_where=text("submitted_at is not null")),
         _one("uq_refunds_active", "payment_id", where="status in ('submitting', 'submitted')"),
         Index(None, "status", "requested_at"),
         Index(None, "order_id"),

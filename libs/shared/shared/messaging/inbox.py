@@ -55,6 +55,7 @@ class Inbox:
         self.service = service
         self._handlers: dict[str, list[Handler[Any]]] = {}  # Any: each handler takes its own event class
         self._projections: dict[str, Projection] = {}
+        self._remembering: dict[str, list[Handler[Any]]] = {}
 
     def project(self, table: type[TableBase], *kinds: type[Event]) -> Callable[[RowOf], RowOf]:
         """Store each of these events as the row the decorated function makes of it, and do nothing else about it.
@@ -94,6 +95,26 @@ class Inbox:
 
         return register
 
+    def remember(self, kind: type[E], *others: type[E]) -> Callable[[Handler[E]], Handler[E]]:
+        """Store a fact of these events with the decorated function, whatever their handlers raise: of an event that is
+        put off the fact is stored before the next try, and again at each. The types need a handler besides."""
+
+        def register(handler: Handler[E]) -> Handler[E]:
+            for type_ in (kind, *others):
+                self._remembering.setdefault(type_.type, []).append(handler)
+            return handler
+
+        return register
+
+    async def store_facts(self, session: AsyncSession, event: Event) -> None:
+        """Store what is remembered of one event, in this transaction."""
+        for handler in self._remembering.get(event.type, ()):
+            await handler(session, event)
+
+    def remembers(self, event: Event) -> bool:
+        """Return whether a fact of such events is stored whatever their handlers raise."""
+        return event.type in self._remembering
+
     def projection(self, type_: str) -> Projection | None:
         """Return the projection of this type of event; None where it is handled or not subscribed to."""
         return self._projections.get(type_)
@@ -114,7 +135,8 @@ class Inbox:
         return message
 
     async def receive(self, session: AsyncSession, event: Event) -> None:
-        """Run the handlers of one event in this transaction."""
+        """Store what is remembered of one event, and run its handlers, in this transaction."""
+        await self.store_facts(session, event)
         for handler in self._handlers[event.type]:
             await handler(session, event)
 
@@ -378,6 +400,9 @@ class Receiver:
         key = (due.source, due.id)
         try:
             message = self.inbox.read(due.body)
+            if self.inbox.remembers(message.event):  # in a transaction of its own: it stays whatever the handlers raise
+                async with self.database.transaction() as session:
+                    await self.inbox.store_facts(session, message.event)
             async with self.database.transaction() as session:
                 claimed = await claim(session, [message])
                 if claimed:

@@ -32,6 +32,18 @@ _BASKET: Final = RawStatement("""
                     select from ratified_results result
                     where result.enrolment_id = line.enrolment_id and result.passed
                 ))
+        ) or exists (
+            select from begun_enrolments begun
+            where begun.learner_id = item.learner_id and begun.course_id = item.course_id
+            and not exists (
+                select from order_lines line join order_confirmations using (order_id)
+                where line.order_line_id = begun.order_line_id
+                and coalesce(line.enrolment_id, begun.enrolment_id) = begun.enrolment_id
+            )
+            and (not exists (select from ended_enrolments ended where ended.enrolment_id = begun.enrolment_id)
+                or exists (
+                    select from ratified_results result where result.enrolment_id = begun.enrolment_id and result.passed
+                ))
         ) as bought,
         exists (
             select from orders open_ join order_lines line using (order_id)

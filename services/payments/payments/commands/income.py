@@ -131,7 +131,7 @@ async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine]
         gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
         left = gone or order.status == OrderStatus.CANCELLED
         sellable = set() if left else set(await offers(session, wanted, now(session)))
-    had = await bought_courses(session, order.learner_id, now(session))
+    had = await bought_courses(session, order.learner_id, now(session), beside=order.order_id)
     return _Wares(
         sold=[line for line in lines if line.course_id in sellable - had],
         unsold=[line for line in lines if line.course_id not in sellable - had],

@@ -53,8 +53,10 @@ MEANINGS: Final[Mapping[Why, tuple[str, str]]] = {
             "money of an order that was lost"
         ),
         (
-            "look it up at the provider by its reference; where it was paid to us, have it paid back there, ask them "
-            "to order again, and close this with a note"
+            "look it up at the provider by its reference. Where it was paid to us, find out from enrolment "
+            "(`feed lost payments`) or from the payer whether it has opened the course. If it has, they have what they "
+            "paid for and cannot buy it beside that: leave the money, and close this with a note. If it has not, have "
+            "it paid back there, ask them to order again, and close this with a note"
         ),
     ),
     Why.UNKNOWN_REFUND: (

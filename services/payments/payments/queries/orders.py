@@ -6,14 +6,16 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import and_, exists, or_, select, true
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from payments.domain.orders import UNPAID, Offer, OrderStatus
 from payments.domain.refunds import RefundStatus
 from payments.queries.payments import is_being_paid
 from payments.tables import (
     BasketItem,
+    BegunEnrolment,
     Confirmation,
     ContestedCredit,
     EndedEnrolment,
@@ -56,18 +58,22 @@ async def offers(session: AsyncSession, course_ids: Iterable[UUID], at: datetime
     return {row.course_id: Offer(*row) for row in rows}
 
 
-_HAS_ENDED: Final = exists().where(EndedEnrolment.enrolment_id == OrderLine.enrolment_id)
+_EnrolmentId = InstrumentedAttribute[UUID] | InstrumentedAttribute[UUID | None]
 
 
-_LOST_ITS_CREDIT: Final = exists().where(
-    ContestedCredit.enrolment_id == OrderLine.enrolment_id, ContestedCredit.revoked
-)
+def _has_ended(enrolment_id: _EnrolmentId) -> ColumnElement[bool]:
+    return exists().where(EndedEnrolment.enrolment_id == enrolment_id)
 
 
-_WAS_PASSED: Final = exists().where(
-    RatifiedResult.enrolment_id == OrderLine.enrolment_id,
-    RatifiedResult.passed,  # pyright: ignore[reportArgumentType] - older rows have none
-)
+def _lost_its_credit(enrolment_id: _EnrolmentId) -> ColumnElement[bool]:
+    return exists().where(ContestedCredit.enrolment_id == enrolment_id, ContestedCredit.revoked)
+
+
+def _was_passed(enrolment_id: _EnrolmentId) -> ColumnElement[bool]:
+    return exists().where(
+        RatifiedResult.enrolment_id == enrolment_id,
+        RatifiedResult.passed,  # pyright: ignore[reportArgumentType] - older rows have none
+    )
 
 
 WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_line_id)
@@ -77,11 +83,12 @@ WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_l
 async def bought_courses(
     session: AsyncSession, learner_id: UUID, at: datetime, *, beside: UUID | None = None
 ) -> frozenset[UUID]:
-    """Return the courses of paid lines that were not given back, and whose enrolment has neither ended nor lost its
-    credit. `beside`: an order that is left out.
+    """Return the courses in which the learner has an enrolment, or will have one, that bars another: one that has
+    neither ended nor lost its credit. `beside`: an order that is left out, with the enrolments that were begun for it.
 
-    Where the payment is lost the enrolment ends by itself once it is too late to pay again. A course that was passed is
-    not sold again, whatever became of its money: its credit would bar the enrolment.
+    Of orders that were paid here their lines decide, of all other enrolments what enrolment announced. Where the
+    payment is lost the enrolment ends by itself once it is too late to pay again. A course that was passed is not sold
+    again, whatever became of its money: its credit would bar the enrolment.
     """
     goes_back = exists().where(
         Refund.order_line_id == OrderLine.order_line_id,
@@ -94,19 +101,34 @@ async def bought_courses(
         OrderLine.enrolment_id.is_not(None),
         ~WAS_GIVEN_BACK,
     )
-    return frozenset(
-        await session.scalars(
-            select(OrderLine.course_id)
-            .join(Order, Order.order_id == OrderLine.order_id)
-            .join(Confirmation, Confirmation.order_id == Order.order_id)
-            .where(
-                Order.learner_id == learner_id,
-                Order.order_id != beside if beside else true(),
-                or_(and_(or_(paid, ending), ~_HAS_ENDED), _WAS_PASSED),
-                ~_LOST_ITS_CREDIT,
-            )
+    paid_here = (
+        select(OrderLine.course_id)
+        .join(Order, Order.order_id == OrderLine.order_id)
+        .join(Confirmation, Confirmation.order_id == Order.order_id)
+        .where(
+            Order.learner_id == learner_id,
+            Order.order_id != beside if beside else true(),
+            or_(and_(or_(paid, ending), ~_has_ended(OrderLine.enrolment_id)), _was_passed(OrderLine.enrolment_id)),
+            ~_lost_its_credit(OrderLine.enrolment_id),
         )
     )
+    others = select(BegunEnrolment.course_id).where(
+        BegunEnrolment.learner_id == learner_id,
+        BegunEnrolment.order_id.is_distinct_from(beside),
+        ~_IS_OF_PAID_LINE,
+        or_(~_has_ended(BegunEnrolment.enrolment_id), _was_passed(BegunEnrolment.enrolment_id)),
+        ~_lost_its_credit(BegunEnrolment.enrolment_id),
+    )
+    return frozenset(await session.scalars(union(paid_here, others)))
+
+
+_IS_OF_PAID_LINE: Final = exists().where(
+    OrderLine.order_line_id == BegunEnrolment.order_line_id,
+    func.coalesce(OrderLine.enrolment_id, BegunEnrolment.enrolment_id) == BegunEnrolment.enrolment_id,
+    Confirmation.order_id == OrderLine.order_id,
+)
+"""False where this database has forgotten the order, its payment, or another enrolment of the line, as one that was put
+back may have."""
 
 
 async def ratified_among(session: AsyncSession, lines: Collection[OrderLine]) -> frozenset[UUID]:
@@ -120,7 +142,12 @@ async def ratified_among(session: AsyncSession, lines: Collection[OrderLine]) ->
 
 async def open_orders(session: AsyncSession, learner_id: UUID, at: datetime) -> dict[UUID, UUID]:
     """Return course -> the learner's order it is in that can still be paid, or be paid again."""
-    again = and_(Order.status == OrderStatus.REVERSED, Order.expires_at > at, ~WAS_GIVEN_BACK, ~_HAS_ENDED)
+    again = and_(
+        Order.status == OrderStatus.REVERSED,
+        Order.expires_at > at,
+        ~WAS_GIVEN_BACK,
+        ~_has_ended(OrderLine.enrolment_id),
+    )
     placed = and_(Order.status == OrderStatus.PLACED, or_(Order.expires_at > at, is_being_paid()))
     open_ = or_(placed, Order.status == OrderStatus.UNDERPAID, again)
     rows = await session.execute(
@@ -182,7 +209,7 @@ async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[Or
 async def lines_still_bought(session: AsyncSession, order: Order, at: datetime) -> list[OrderLine]:
     """Return the order's lines, by position, whose access is as before once its lost money is there: they were not
     given back, their enrolment has not ended, and their course was not bought anew."""
-    statement = select(OrderLine).where(OrderLine.order_id == order.order_id, ~WAS_GIVEN_BACK, ~_HAS_ENDED)
+    statement = select(OrderLine).where(OrderLine.order_id == order.order_id, ~WAS_GIVEN_BACK, ~_has_ended(OrderLine.enrolment_id))
     lines = (await session.scalars(statement.order_by(OrderLine.position))).all()
     anew = await bought_courses(session, order.learner_id, at, beside=order.order_id)
     return [line for line in lines if line.course_id not in anew]
