@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
+from payments.domain.orders import RegistrationNeeded
 from payments.tables import Price
 from shared.events.payments import OrderPlaced
 from shared.ids import new_id
@@ -95,7 +96,11 @@ async def test_why_an_order_is_refused(driver):
     course_id = await driver.sell()
     async with driver.learner() as client:
         await client.put(f"/v1/basket/items/{course_id}")
-        assert said(await client.post("/v1/orders")) == (409, "registration_needed")
+        refused = await client.post("/v1/orders")
+        assert said(refused) == (409, "registration_needed")
+        assert int(refused.headers["Retry-After"]) > 0, "the registration may be on its way"
+        assert "registered just now" in refused.json()["detail"]
+        assert "registered just now" in (RegistrationNeeded.remedy or "")
         await driver.register()
         await driver.withdraw(course_id)
         refused = await client.post("/v1/orders")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import delete, exists, select, update
@@ -18,6 +19,9 @@ from shared.events.payments import Line, OrderExpired, OrderPlaced
 from shared.ids import new_id
 from shared.messaging import publish
 
+REGISTRATION_ARRIVES_SECONDS: Final = 2
+"""When to ask again where a registration may have been made that has not arrived here yet."""
+
 
 async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Sequence[UUID] | None) -> Order:
     """Order the basket, or those courses of it, at the present prices, which hold for the quote's time.
@@ -28,8 +32,13 @@ async def place_order(session: AsyncSession, learner_id: UUID, course_ids: Seque
     at = now(session)
     await advisory_lock(session, "basket", learner_id)
     learner = await session.get(Learner, learner_id)
-    if learner is None or learner.anonymised_at is not None:
-        raise orders.RegistrationNeeded("register as a learner first: POST /v1/learners")
+    if learner is None:
+        raise orders.RegistrationNeeded(
+            "no registration is known here; if you registered just now, ask again in some seconds",
+            headers={"Retry-After": str(REGISTRATION_ARRIVES_SECONDS)},
+        )
+    if learner.anonymised_at is not None:
+        raise orders.RegistrationNeeded("this account was closed")
     in_basket = (
         await session.scalars(
             select(BasketItem.course_id)

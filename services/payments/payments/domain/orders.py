@@ -62,9 +62,13 @@ class NotInBasket(Conflict):
 
 
 class RegistrationNeeded(Conflict):
-    """Only a registered learner orders: the short form and its declaration come first."""
+    """Only a registered learner orders: the short form and its declaration come first. A registration made just now
+    counts a moment later."""
 
-    remedy = "Register first: `POST /v1/learners` takes the short form."
+    remedy = (
+        "Who has registered just now asks again in some seconds. Else register first: `POST /v1/learners` takes the "
+        "short form."
+    )
 
 
 class AlreadyBought(Conflict):
