@@ -70,6 +70,7 @@ EFFECTS = {
         "end_repayments": (ENDS, "it ends what nobody has paid again in time"),
         "return_underpaid": (ENDS, "it gives money back to who has not paid the rest in time"),
         "forget_bodies": (REMOVES, "callbacks as they came"),
+        "measure_what_waits": (REVERSIBLE, "it measures"),
     },
     "gateway": {
         "forget_ended_sign_ins": (REMOVES, "ended sign-ins"),

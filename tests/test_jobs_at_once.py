@@ -19,7 +19,11 @@ pytestmark = pytest.mark.slow
 
 MEETINGS: Final = ("alone", "in-step", "between 1")
 PATIENCE_SECONDS: Final = 3000.0
-READ_ONLY: Final = {"credentials.watch_waiting_badges", "credentials.watch_signing_keys"}
+READ_ONLY: Final = {
+    "credentials.watch_waiting_badges",
+    "credentials.watch_signing_keys",
+    "payments.measure_what_waits",
+}
 """They measure, and write nothing."""
 DIFFERING: Final = {"credentials.signatures": "each signature that was made is recorded, though another's was stored"}
 """Tables that may show two where two were at it, and why."""

@@ -165,6 +165,7 @@ JOBS = {
     "end_repayments": 1,
     "return_underpaid": 1,
     "forget_bodies": 3,
+    "measure_what_waits": 1,
 }
 
 

@@ -9,9 +9,10 @@ from sqlalchemy import exists, or_, select
 from payments.commands import erasure, orders, underpayment
 from payments.domain.orders import OrderStatus
 from payments.domain.policy import policy_at, soonest_underpaid_refund
-from payments.jobs import asking, comparing, refunding
+from payments.jobs import asking, comparing, measuring, refunding
 from payments.jobs.asking import ask_about_payments, close_checkouts, find_payments
 from payments.jobs.comparing import compare_with_provider
+from payments.jobs.measuring import measure_what_waits
 from payments.jobs.refunding import follow_refunds, submit_refunds
 from payments.queries.payments import is_being_paid, unreturned
 from payments.tables import CheckoutAttempt, Order, Payment
@@ -25,6 +26,7 @@ LONGEST_SESSION: Final = timedelta(days=2)
 jobs = Jobs()
 for seconds, job in (*asking.EVERY, *refunding.EVERY, *comparing.EVERY):
     jobs.every(seconds)(job)
+jobs.every(measuring.EVERY_SECONDS, in_each_process=True)(measuring.measure_what_waits)
 
 
 @jobs.every(15, effect=ENDS)
@@ -100,6 +102,7 @@ __all__ = [
     "follow_refunds",
     "forget_bodies",
     "jobs",
+    "measure_what_waits",
     "return_underpaid",
     "submit_refunds",
 ]

@@ -1,6 +1,6 @@
 """The lists that finance reads: disputes, unmatched payments, refunds."""
 
-from sqlalchemy import ColumnElement, or_, select, text
+from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.domain.refunds import RefundStatus
@@ -21,6 +21,21 @@ async def disputes_page(
     if open_ is not None:
         statement = statement.where(Dispute.closed_at.is_(None) if open_ else Dispute.closed_at.is_not(None))
     return await paginate(session, statement, paging, by=[Dispute.opened_at, Dispute.dispute_id])
+
+
+async def count_waiting(session: AsyncSession) -> tuple[int, int, int, int]:
+    """Return how many unmatched payments are open, refunds failed, refunds unanswered and disputes open: each counted
+    by an index that has these alone, or begins with them."""
+    counts = (
+        select(func.count()).select_from(UnmatchedPayment).where(UnmatchedPayment.ended_at.is_(None)),
+        select(func.count()).select_from(Refund).where(Refund.status == RefundStatus.FAILED),
+        select(func.count())
+        .select_from(Refund)
+        .where(Refund.submitted_at.is_not(None), Refund.status == RefundStatus.SUBMITTING),
+        select(func.count()).select_from(Dispute).where(Dispute.closed_at.is_(None)),
+    )
+    row = (await session.execute(select(*(count.scalar_subquery() for count in counts)))).one()
+    return row[0], row[1], row[2], row[3]
 
 
 async def unmatched_sum(session: AsyncSession, payment: Payment, reason: Why) -> tuple[int, str] | None:
