@@ -1,14 +1,16 @@
 """A refund that was sent without an answer may take effect at the provider at any later time, and is paid once."""
 
 from contextlib import asynccontextmanager
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import httpx
 import pytest
 from sqlalchemy import select
 
+from payments.api.views import RefundView
 from payments.domain.policy import policy_of
+from payments.domain.refunds import RefundStatus
 from payments.jobs import follow_refunds, submit_refunds
 from payments.tables import Order, Refund
 from shared.events.payments import RefundCompleted, RefundFailed
@@ -76,6 +78,59 @@ async def test_it_is_paid_once_however_late_it_takes_effect(driver, seconds):
     assert await status_of(driver, order) == "completed"
     assert len(await driver.announced(RefundCompleted)) == 1
     assert await driver.unmatched() == {}
+
+
+async def told_of_delay(driver):
+    found = await driver.session.scalars(select(QueuedEmail).where(QueuedEmail.kind == "refund_delayed"))
+    return [" ".join(one.text.split()) for one in found]
+
+
+@pytest.mark.parametrize("away", [False, True])
+async def test_the_payer_is_told_of_the_delay_once_and_so_is_whose_refund_waits_behind_it(driver, away):
+    """Also while the provider cannot be asked at all."""
+    order, reference = await driver.buy(await driver.sell(), await driver.sell(title="Machine Learning"))
+    await driver.deliver(reference)
+    for line in (0, 1):
+        await driver.refund(order, line)
+    await fails(driver)
+    await driver.run(submit_refunds)
+    told_after = policy_of("mc-regs-2026.2").refund_delay_told_after
+    if away:
+
+        async def cut_off(scope, receive, send):
+            raise httpx.ConnectError("away")
+
+        driver.provider.app = cut_off
+    spent = timedelta()
+    while spent < told_after - timedelta(minutes=2):
+        assert await told_of_delay(driver) == []
+        await looks(driver, minutes=2)
+        spent += timedelta(minutes=2)
+    for _ in range(3):
+        await looks(driver, hours=1)
+    unanswered, behind = sorted(await told_of_delay(driver), key=lambda one: "waits for another one" in one)
+    assert "it has not answered yet" in unanswered
+    assert "Statistical Inference" in unanswered
+    assert "Machine Learning" in behind
+
+
+async def test_it_is_shown_since_when_it_is_unanswered(driver):
+    order, reference = await sent_without_answer(driver)
+    shown = (await driver.read(order))["lines"][0]["refund"]
+    assert datetime.fromisoformat(shown["unanswered_since"]) == (await row_of(driver)).submitted_at
+    async with driver.service.client("finance") as finance:
+        [listed] = (await finance.get("/v1/refunds", params={"status": "submitting"})).json()["items"]
+    assert listed["unanswered_since"] == shown["unanswered_since"]
+    await takes_effect(driver, reference)
+    await looks(driver, hours=1)
+    assert (await driver.read(order))["lines"][0]["refund"]["unanswered_since"] is None
+
+
+def test_every_state_of_a_refund_is_explained_where_it_is_shown():
+    states = RefundView.model_json_schema()["properties"]["status"]
+    assert set(states["enum"]) == set(RefundStatus)
+    for status in RefundStatus:
+        assert f"- `{status}`: " in states["description"]
 
 
 async def test_where_no_effect_is_seen_finance_decides_whether_it_is_sent_again(driver):

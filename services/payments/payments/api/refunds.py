@@ -94,7 +94,10 @@ async def list_refunds(
     paging: Paging,
     status: Annotated[
         RefundStatus,
-        Query(description="failed: the provider will not pay, or nothing came of it; a person sends it again"),
+        Query(
+            description="failed: the provider will not pay, or nothing was seen of it; a person sends it again. "
+            "submitting: those sent without an answer, since `unanswered_since`, are among them"
+        ),
     ] = RefundStatus.FAILED,
 ) -> Page[OrderRefundView]:
     """Refunds in one state, the oldest request first: the failed wait for `retry_refund`. Among the failed are counted,

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import FUNDED, State
+from payments.domain.refunds import MEANINGS as STATUS_MEANINGS
 from payments.domain.unmatched import ENDED_BY, MEANINGS, Why
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Instant, Money, RequestModel, View
@@ -59,19 +60,25 @@ class RefundView(View):
     amount: Money
     reason_code: str = Field(examples=["cooling_off"])
     status: Literal["requested", "submitting", "submitted", "completed", "returned", "failed", "cancelled"] = Field(
-        description="returned: the bank sent it back, and the provider tries again, or less than the whole was paid; "
-        "failed: finance sees to it; cancelled: its payment was taken back",
+        description="What each means:\n"
+        + "\n".join(f"- `{status}`: {text}." for status, text in STATUS_MEANINGS.items()),
         examples=["requested"],
     )
     requested_at: Instant
+    unanswered_since: Instant | None = Field(
+        default=None,
+        description="When it was sent, where the provider has not said yet what came of it; null otherwise, also while "
+        "it waits behind another refund of its payment",
+    )
     completed_at: Instant | None
 
     @classmethod
     def of(cls, refund: Refund) -> "RefundView":
         return cls.model_validate(
             {
-                **{name: getattr(refund, name) for name in cls.model_fields if name != "amount"},
+                **{name: getattr(refund, name) for name in cls.model_fields if hasattr(refund, name)},
                 "amount": Money(amount_minor=refund.amount_minor, currency=refund.currency),
+                "unanswered_since": refund.submitted_at,
             }
         )
 

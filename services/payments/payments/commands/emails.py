@@ -2,7 +2,8 @@
 the payer was sent back to from paying: people have the order there."""
 
 from collections.abc import Sequence
-from typing import Final
+from datetime import datetime
+from typing import Final, Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -113,8 +114,8 @@ async def email_disputed(session: AsyncSession, dispute: Dispute, order: Order, 
         body=(
             f"Your bank was asked to take back a payment for order {order.order_id}. Until that is decided, access to "
             f"the following is suspended; nothing can be handed in:\n\n{_listed(order, lines)}\n\n"
-            "If this was a mistake, ask your bank to withdraw it, the sooner the better: no deadline waits for it. "
-            "We e-mail you once it is decided.\n"
+            "If this was a mistake, ask your bank to withdraw it as soon as you can: deadlines for handing in go on, "
+            "and may pass meanwhile. We e-mail you once it is decided.\n"
         ),
     )
 
@@ -199,64 +200,99 @@ WHY: Final = {
 }
 
 
-async def email_refund(session: AsyncSession, refund: Refund, to: str, step: str, *, waits: bool = False) -> None:
+WAITS: Final = {
+    "payment": ", once your payment has been paid out to us and no bank has been asked for it",
+    "turn": ", once another refund of the same payment is through: the payment provider takes them one at a time",
+    None: "",
+}
+"""Until what a refund that was requested is not sent."""
+
+
+async def email_refund(
+    session: AsyncSession, refund: Refund, to: str, step: str, *, waits: Literal["payment", "turn"] | None = None
+) -> None:
     """E-mail that a refund has reached a step: requested, received or finished.
 
     Each step is e-mailed once (the provider asks this of us), but `finished` each time it is reached: the money may be
-    sent back, or the refund fail, in between. `waits`: nothing of the payment can be sent back yet.
+    sent back, or the refund fail, in between. `waits`: for what it waits, a key of WAITS.
     """
     amount = await _refunded(session, refund)
     subject, body = {
         "requested": (
-            "Your refund was requested" if waits else "Your refund is on its way",
-            f"A refund of {amount} was requested. It goes to where you paid from"
-            + (", once your payment has been paid out to us and no bank has been asked for it." if waits else "."),
+            "Your refund was requested",
+            f"A refund of {amount} was requested. It goes to where you paid from{WAITS[waits]}.",
         ),
         "received": ("Your refund is being paid", f"The payment provider has received the refund of {amount}."),
         "finished": ("Your refund was paid", f"The refund of {amount} was paid to where you paid from."),
     }[step]
-    await _write(
-        session,
-        kind=f"refund_{step}",
-        about=f"{refund.refund_id} {refund.revision}" if step == "finished" else refund.refund_id,
-        to=to,
-        subject=subject,
-        body=f"{body} {WHY[Reason(refund.reason_code)]}\n\nOrder: {refund.order_id}\nRefund: {refund.refund_id}\n",
-    )
+    about = f"{refund.refund_id} {refund.revision}" if step == "finished" else refund.refund_id
+    body = f"{body} {WHY[Reason(refund.reason_code)]}"
+    await _write_of_refund(session, refund, to, kind=f"refund_{step}", about=about, subject=subject, body=body)
 
 
 async def email_given_back(session: AsyncSession, refund: Refund, to: str) -> None:
     """E-mail that finance gave back a line whose payment is lost: nothing is due for it, and nothing goes back yet."""
-    await _write(
+    await _write_of_refund(
         session,
+        refund,
+        to,
         kind="line_given_back",
-        about=refund.refund_id,
-        to=to,
+        about=str(refund.refund_id),
         subject="Nothing is due any more for a course",
-        body=(
-            f"Your payment was taken back, and we decided to ask no more for {await _refunded(session, refund)}. "
-            "Access to it has ended. Should the payment come after all, that goes back to where you paid from.\n\n"
-            f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
-        ),
+        body=f"Your payment was taken back, and we decided to ask no more for {await _refunded(session, refund)}. "
+        "Access to it has ended. Should the payment come after all, that goes back to where you paid from.",
     )
 
 
-async def email_delay(session: AsyncSession, refund: Refund, to: str) -> None:
-    """E-mail that a refund takes longer than usual."""
-    await _write(
+async def email_delay(
+    session: AsyncSession, refund: Refund, to: str, *, unanswered: datetime | None = None, behind: bool = False
+) -> None:
+    """E-mail that a refund takes longer than usual: it was not paid in full. `unanswered`: since when it is not known
+    what came of it, of which there is one e-mail; `behind`: so it is of another of its payment, for which it waits."""
+    why = "The refund of {} has not reached in full where you paid from, so it takes longer than usual."
+    about = f"{refund.refund_id} {refund.revision}"
+    if unanswered is not None:
+        about = f"{refund.refund_id} since {unanswered.isoformat()}"
+        why = (
+            "We have asked the payment provider to pay the refund of {}, and it has not answered yet. We go on asking."
+        )
+    if behind:
+        why = (
+            "The refund of {} waits for another one of the same payment, about which the provider has not answered yet."
+        )
+    await _write_of_refund(
         session,
+        refund,
+        to,
         kind="refund_delayed",
-        about=f"{refund.refund_id} {refund.revision}",
-        to=to,
+        about=about,
         subject="Your refund is delayed",
-        body=(
-            f"The refund of {await _refunded(session, refund)} has not reached in full where you paid from, so it "
-            "takes longer than usual. The money is yours all the same: we see to it, "
-            "and tell you when it is paid. "
-            "There is nothing you need to do.\n\n"
-            f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
-        ),
+        body=f"{why.format(await _refunded(session, refund))} The money is yours all the same: we see to it, and "
+        "tell you when it is paid. There is nothing you need to do.",
     )
+
+
+async def email_refund_cancelled(session: AsyncSession, refund: Refund, payment: Payment, to: str) -> None:
+    """E-mail that a refund ends unpaid, as the payment it was to come from was taken back from us."""
+    by = "your bank has" if payment.reason_code == CHARGEBACK else "the payment provider has"
+    await _write_of_refund(
+        session,
+        refund,
+        to,
+        kind="refund_cancelled",
+        about=f"{refund.refund_id} {refund.revision}",
+        subject="Your refund is cancelled",
+        body=f"The refund of {await _refunded(session, refund)} is cancelled: {by} taken the whole payment back from "
+        "us, so that this money is no longer ours to give back. If the payment comes back to us, the refund goes on, "
+        "and we tell you so.",
+    )
+
+
+async def _write_of_refund(
+    session: AsyncSession, refund: Refund, to: str, *, kind: str, about: object, subject: str, body: str
+) -> None:
+    ids = f"Order: {refund.order_id}\nRefund: {refund.refund_id}\n"
+    await _write(session, kind=kind, about=about, to=to, subject=subject, body=f"{body}\n\n{ids}")
 
 
 async def _refunded(session: AsyncSession, refund: Refund) -> str:

@@ -10,7 +10,7 @@ from payments.commands import emails
 from payments.commands.cancellation import leave_others
 from payments.commands.ledger import post
 from payments.commands.orders import announced, close_checkouts, next_announcement_at
-from payments.commands.refunds import announce_request, owe_again, return_money
+from payments.commands.refunds import announce_request, owe_again, payer_of, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import show_own_payment
 from payments.domain.orders import OrderStatus
@@ -44,11 +44,15 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
     gone_back = set(await session.scalars(select(Refund.order_line_id).where(Refund.order_id == order.order_id)))
     may_be_paid = exists().where(ProviderRefund.refund_id == Refund.refund_id, ProviderRefund.status.not_in(ENDED))
     ended = or_(Refund.status.in_(NOT_SENT), and_(Refund.status == RefundStatus.RETURNED, ~may_be_paid))
-    await session.execute(
+    cancelled = await session.scalars(
         update(Refund)
         .where(Refund.payment_id == payment.payment_id, ended)
         .values(status=RefundStatus.CANCELLED, ask_at=None, revision=Refund.revision + 1)
+        .returning(Refund)
+        .execution_options(populate_existing=True)
     )
+    for refund in cancelled.all():
+        await emails.email_refund_cancelled(session, refund, payment, await payer_of(session, payment))
     await post(session, "lost", payment)
     await reconsider(session, order)
     if payment.use != Use.ORDER:

@@ -2,8 +2,10 @@
 
 import logging
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -28,9 +30,10 @@ from payments.domain.refunds import (
 )
 from payments.queries.orders import ratified_among
 from payments.queries.payments import confirming_payment, is_disputed
-from payments.queries.refunds import owed_for, provider_refunds_of, refunds_without_money
+from payments.queries.refunds import are_ahead, owed_for, provider_refunds_of, refunds_without_money
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.access import refuse_own
+from shared.clock import later
 from shared.committed_log import log_once_committed
 from shared.database import Unknown, fetch, now
 from shared.events.payments import RefundFailed, RefundRequested
@@ -176,7 +179,11 @@ async def announce_request(session: AsyncSession, refund: Refund, payment: Payme
     await post(session, "refund_requested", payment, refund_id=refund.refund_id)
     line = await session.get(OrderLine, refund.order_line_id) if refund.order_line_id else None
     _publish_request(session, refund, line)
-    waits = payment.state != State.SETTLED or await is_disputed(session, payment.payment_id)
+    waits: Literal["payment", "turn"] | None = None
+    if payment.state != State.SETTLED or await is_disputed(session, payment.payment_id):
+        waits = "payment"
+    elif await are_ahead(session, refund):
+        waits = "turn"
     await emails.email_refund(session, refund, await payer_of(session, payment), "requested", waits=waits)
 
 
@@ -204,7 +211,25 @@ async def cancel_refund(session: AsyncSession, refund: Refund, payment: Payment)
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.CANCELLED, None, None
     refund.revision += 1
     await post(session, "refund_not_sent", payment, refund_id=refund.refund_id)
+    await emails.email_refund_cancelled(session, refund, payment, await payer_of(session, payment))
     await owe_again(session, await fetch(session, Order, refund.order_id))
+
+
+async def email_silence(session: AsyncSession, order_id: UUID, refund_id: UUID) -> None:
+    """E-mail that a refund is delayed which was sent and is without an answer for as long as the regulations give it,
+    and that those are which wait behind it: once each."""
+    order = await fetch(session, Order, order_id, lock=True)
+    refund = await fetch(session, Refund, refund_id)
+    since = refund.submitted_at
+    if refund.status != RefundStatus.SUBMITTING or since is None:
+        return
+    if now(session) < later(since, policy_of(order.regulations_version).refund_delay_told_after):
+        return
+    to = await payer_of(session, await fetch(session, Payment, refund.payment_id))
+    await emails.email_delay(session, refund, to, unanswered=since)
+    behind = select(Refund).where(Refund.payment_id == refund.payment_id, Refund.status == RefundStatus.REQUESTED)
+    for one in await session.scalars(behind.where(Refund.order_id == order_id).order_by(Refund.refund_id)):
+        await emails.email_delay(session, one, to, unanswered=since, behind=True)
 
 
 async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -> None:

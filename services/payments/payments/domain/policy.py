@@ -28,6 +28,8 @@ class Policy:
     """How long an order can be paid again whose payment was taken back."""
     refund_takes_effect_within: timedelta
     """How long the provider is asked about a refund that was sent without an answer, until finance decides on it."""
+    refund_delay_told_after: timedelta
+    """How long a refund that was sent may be without an answer, until the payer is told that it is delayed."""
     cooling_off_days: int
     time_zone: ZoneInfo
     dispute_reasons: frozenset[str]
@@ -67,6 +69,7 @@ def parse(document: Mapping[str, Any]) -> Policy:  # Any: JSON
         underpaid_refund_after=timedelta(days=document["underpaid"]["refund_after_days"]),
         repayment=timedelta(days=document["repayment"]["days"]),
         refund_takes_effect_within=timedelta(hours=document["refunds"]["take_effect_within_hours"]),
+        refund_delay_told_after=timedelta(minutes=document["refunds"]["delay_told_after_minutes"]),
         cooling_off_days=document["cooling_off"]["days"],
         time_zone=ZoneInfo(document["cooling_off"]["time_zone"]),
         dispute_reasons=frozenset(document["disputes"]["reason_codes"]),

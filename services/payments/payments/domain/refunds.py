@@ -1,6 +1,6 @@
 """Refunds: when a learner may ask for one, and our status of it from what the provider reports."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import Enum, StrEnum, auto
@@ -36,17 +36,7 @@ class RefundNotFailed(Conflict):
 
 
 class RefundStatus(StrEnum):
-    """How far a refund has come.
-
-    - `requested`: it is owed and not sent yet.
-    - `submitting`: the provider is being asked; a crash here is resolved by looking for the refund there.
-    - `submitted`: the provider has it.
-    - `completed`: the money is paid out.
-    - `returned`: open again. The bank sent the money back, or the provider resumed a refund that had ended, and may
-      still pay it. Or less was paid than is owed: finance has the rest sent.
-    - `failed`: the provider will not pay it; finance sends it again.
-    - `cancelled`: the money it would have returned was reversed.
-    """
+    """How far a refund has come; `MEANINGS` has each in words."""
 
     REQUESTED = "requested"
     SUBMITTING = "submitting"
@@ -56,6 +46,25 @@ class RefundStatus(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
 
+
+MEANINGS: Final[Mapping[RefundStatus, str]] = {
+    RefundStatus.REQUESTED: (
+        "it is owed and not sent yet: its payment must have been paid out to us and not be disputed, and the provider "
+        "takes one refund of a payment at a time"
+    ),
+    RefundStatus.SUBMITTING: (
+        "it is being sent, or was sent without an answer: `unanswered_since`. The provider is asked what came of it, "
+        "and it is not sent again meanwhile"
+    ),
+    RefundStatus.SUBMITTED: "the provider has it, and has not paid it out yet",
+    RefundStatus.COMPLETED: "the money is paid out",
+    RefundStatus.RETURNED: (
+        "open again: the bank sent the money back, or the provider resumed a refund that had ended, and may still pay "
+        "it; or less was paid than is owed, and finance has the rest sent"
+    ),
+    RefundStatus.FAILED: "the provider will not pay it, or nothing was seen of it; finance sends it again",
+    RefundStatus.CANCELLED: "its payment was taken back from us, so nothing of it is owed",
+}
 
 ACTIVE = frozenset({RefundStatus.SUBMITTING, RefundStatus.SUBMITTED})
 """The provider takes one of these at a time for a payment."""

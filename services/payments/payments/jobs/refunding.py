@@ -66,8 +66,14 @@ async def submit_refunds(work: Work) -> None:
 
     async def submit(refund_id: UUID) -> None:
         claim = await _claim(work, refund_id)
-        if claim is not None:
+        if claim is None:
+            return
+        try:
             await _submit(work, claim)
+        finally:
+            if claim.refund.submitted_at is not None:  # and so it was sent before; the provider may be away, too
+                async with work.database.transaction() as session:
+                    await refunds.email_silence(session, claim.refund.order_id, refund_id)
 
     await for_each(work, "submit_refunds", due, submit)
 

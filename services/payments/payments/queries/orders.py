@@ -209,7 +209,9 @@ async def lines_not_given_back(session: AsyncSession, order_id: UUID) -> list[Or
 async def lines_still_bought(session: AsyncSession, order: Order, at: datetime) -> list[OrderLine]:
     """Return the order's lines, by position, whose access is as before once its lost money is there: they were not
     given back, their enrolment has not ended, and their course was not bought anew."""
-    statement = select(OrderLine).where(OrderLine.order_id == order.order_id, ~WAS_GIVEN_BACK, ~_has_ended(OrderLine.enrolment_id))
+    statement = select(OrderLine).where(
+        OrderLine.order_id == order.order_id, ~WAS_GIVEN_BACK, ~_has_ended(OrderLine.enrolment_id)
+    )
     lines = (await session.scalars(statement.order_by(OrderLine.position))).all()
     anew = await bought_courses(session, order.learner_id, at, beside=order.order_id)
     return [line for line in lines if line.course_id not in anew]

@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from payments.domain.refunds import ProviderRefundStatus, RefundStatus
+from payments.domain.refunds import ACTIVE, ProviderRefundStatus, RefundStatus
 from payments.domain.unmatched import Why
 from payments.queries.orders import lines_not_given_back
 from payments.queries.payments import sum_going_back
@@ -106,6 +106,19 @@ async def not_ours_among(session: AsyncSession, provider: str, provider_refund_i
         UnmatchedPayment.not_ours,
     )
     return set((await session.scalars(statement)).all())
+
+
+async def are_ahead(session: AsyncSession, refund: Refund) -> bool:
+    """Return whether another refund of the same payment is to be sent, or with the provider, before this one."""
+    ahead = select(
+        exists().where(
+            Refund.order_id == refund.order_id,
+            Refund.payment_id == refund.payment_id,
+            Refund.refund_id != refund.refund_id,
+            Refund.status.in_(ACTIVE | {RefundStatus.REQUESTED}),
+        )
+    )
+    return bool(await session.scalar(ahead))
 
 
 async def goes_back_otherwise(session: AsyncSession, refund: Refund) -> bool:
