@@ -219,9 +219,9 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         ),
         f"{_CREDENTIALS}/test_erased_for_good.py::test_emails_that_wait_to_be_sent_go_with_their_reader",
     ),
-    "no_list_is_published_while_places_are_drawn": (
+    "no_list_is_published_while_entries_are_drawn": (
         Edit(credentials.commands.status_lists, "publish_list", '{"key_share": True}', "True"),
-        f"{_CREDENTIALS}/test_status_lists.py::test_a_list_is_published_while_others_draw_places_in_it",
+        f"{_CREDENTIALS}/test_status_lists.py::test_a_list_is_published_while_others_draw_entries_in_it",
     ),
     "an_older_list_is_put_over_a_newer_one": (
         Edit(credentials.commands.status_lists, "publish_list", "if row.token != one.outdated.replaces:", "if False:"),
@@ -292,9 +292,9 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         ),
         "libs/shared/tests/test_emails.py::test_no_failure_of_one_email_ends_the_email_sender",
     ),
-    "a_dead_hosts_turn_is_never_free": (
+    "a_dead_hosts_lease_is_never_free": (
         Edit(shared.leases, "_take", "(_TAKE,", '(_TAKE.replace("held.until <= clock_timestamp() or", ""),'),
-        "libs/shared/tests/test_leases.py::test_the_turn_of_a_host_that_died_is_free_soon",
+        "libs/shared/tests/test_leases.py::test_the_lease_of_a_host_that_died_is_free_soon",
     ),
     "those_who_never_failed_wait_for_those_who_did": (
         Edit(

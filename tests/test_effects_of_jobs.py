@@ -37,8 +37,8 @@ EFFECTS = {
         "check_files": (REVERSIBLE, "it reads files that were set aside"),
     },
     "credentials": {
-        "read_people": (REVERSIBLE, "it copies from the register"),
-        "read_confirmations": (REVERSIBLE, "it copies from the register"),
+        "read_people": (REVERSIBLE, "it copies from the directory"),
+        "read_confirmations": (REVERSIBLE, "it copies from the directory"),
         "sign_badges": (REVERSIBLE, "a badge can be revoked"),
         "watch_signing_keys": (REVERSIBLE, "it measures"),
         "sign_anew": (REVERSIBLE, "it has signed anew what stands"),

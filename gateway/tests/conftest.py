@@ -22,7 +22,7 @@ def pytest_asyncio_loop_factories():
 
 
 def _renew(tested: ServiceUnderTest) -> None:
-    """Tokens are verified by the real time, so the standing clock stands there; keys of a test undone are forgotten."""
+    """Tokens are verified by the real time, so the frozen clock stands there; keys of a test undone are forgotten."""
     tested.clock.at = datetime.now(UTC)
     tested.process.verifier.forget()
 

@@ -31,11 +31,11 @@ async def test_a_job_is_done_by_one_replica_at_a_time(payments):
     )
     assert most == 1
     assert done == sum(results) >= 1
-    assert await run_exclusively("nightly", job, Work(payments.database, {}))  # the lease was given back
+    assert await run_exclusively("nightly", job, Work(payments.database, {}))  # the lease has ended
     await other.database.dispose()
 
 
-async def test_the_turn_is_given_back_when_the_job_fails_or_is_cancelled(payments):
+async def test_the_lease_ends_when_the_job_fails_or_is_cancelled(payments):
     async def fail(work):
         raise ZeroDivisionError
 

@@ -57,7 +57,7 @@ async def until_taken(node, job):
         await asyncio.sleep(0.05)
 
 
-async def test_a_turn_lasts_as_long_as_the_work(payments, other):
+async def test_a_lease_lasts_as_long_as_the_work(payments, other):
     crew = Crew()
     first = asyncio.create_task(run_exclusively("nightly", crew.job(4), Work(payments.database, {})))
     await asyncio.sleep(0.2)
@@ -67,7 +67,7 @@ async def test_a_turn_lasts_as_long_as_the_work(payments, other):
     assert (crew.most, crew.done) == (1, 2)
 
 
-async def test_a_turn_whose_connection_is_cut_is_kept(payments, other, monkeypatch):
+async def test_a_lease_whose_connection_is_cut_is_kept(payments, other, monkeypatch):
     monkeypatch.setattr(leases, "LEASE_SECONDS", 3)
     crew = Crew()
     first = asyncio.create_task(run_exclusively("nightly", crew.job(6), Work(payments.database, {})))
@@ -82,7 +82,7 @@ async def test_a_turn_whose_connection_is_cut_is_kept(payments, other, monkeypat
     assert crew.most == 1
 
 
-async def test_the_turn_of_a_host_that_died_is_free_soon(payments, other):
+async def test_the_lease_of_a_host_that_died_is_free_soon(payments, other):
     """The server was not informed, and the server believes in its session."""
     async with payments.database.transaction() as session:
         await session.execute(
@@ -95,7 +95,7 @@ async def test_the_turn_of_a_host_that_died_is_free_soon(payments, other):
         await until_taken(other, crew.job(0))
 
 
-async def test_who_cannot_renew_a_turn_stops_before_another_begins(payments, other, monkeypatch):
+async def test_who_cannot_renew_a_lease_stops_before_another_begins(payments, other, monkeypatch):
     monkeypatch.setattr(driver, "ANSWER_SECONDS", 0.2)
     crew = Crew()
     async with line_to(payments.url) as line:
@@ -112,7 +112,7 @@ async def test_who_cannot_renew_a_turn_stops_before_another_begins(payments, oth
         await database.dispose()
 
 
-async def test_a_turn_that_another_took_ends_the_work(payments, other):
+async def test_a_lease_that_another_took_ends_the_work(payments, other):
     """As after a machine stood still for longer than its lease."""
     crew = Crew()
     first = asyncio.create_task(run_exclusively("nightly", crew.job(60), Work(payments.database, {})))
@@ -126,14 +126,14 @@ async def test_a_turn_that_another_took_ends_the_work(payments, other):
         await asyncio.wait_for(first, 20)
 
 
-async def test_a_turn_is_one_process_own_too(payments):
+async def test_a_lease_is_one_process_own_too(payments):
     async with lease(payments.database, "one") as ours, lease(payments.database, "one") as again:
         assert (ours, again) == (True, False)
     async with lease(payments.database, "one") as ours:
         assert ours
 
 
-async def test_a_turn_given_by_a_clock_that_stood_ahead_keeps_nobody_waiting(payments):
+async def test_a_lease_given_by_a_clock_that_stood_ahead_keeps_nobody_waiting(payments):
     async with lease(payments.database, "one") as ours:
         assert ours
     async with payments.database.transaction() as session:

@@ -222,7 +222,7 @@ async def hold_credit(session: AsyncSession, learner: UUID, **counts: int) -> No
 
 
 class Everybody(LocalDirectory):
-    """A register in which each learner has an entry, unless another was written."""
+    """A directory in which each learner has an entry, unless another was written."""
 
     async def read(self, kind: type, keys: Collection[UUID]) -> list:
         self.entries = {(kind.directory, key): person(key) for key in keys} | self.entries
@@ -230,7 +230,7 @@ class Everybody(LocalDirectory):
 
 
 def work_of(service: ServiceUnderTest, directory: LocalDirectory | None = None) -> Work:
-    """What a job works with; without a register of its own, everybody is in it."""
+    """What a job works with; without a directory of its own, everybody is in it."""
     return Work(service.process.database, {**service.service.resources, Directory: directory or Everybody()})
 
 

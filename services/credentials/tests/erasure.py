@@ -43,7 +43,7 @@ async def holder(service, session, **changes: object):
 
 
 async def moved(service, session, clock, learner) -> LocalDirectory:
-    register = LocalDirectory(person(learner, contact_version=2, contact_email="new@x.example"))
+    directory = LocalDirectory(person(learner, contact_version=2, contact_email="new@x.example"))
     await consume(session, LearnerContactChanged(learner_id=learner, contact_version=2, changed_at=clock()))
-    await jobs.read_people(work_of(service, register))
-    return register
+    await jobs.read_people(work_of(service, directory))
+    return directory

@@ -28,18 +28,18 @@ def entry(learner, version, is_confirmed, address=ADDRESS):
 
 
 class Enrolment:
-    """One learner with two badges; what enrolment's register says of them, and when it is read."""
+    """One learner with two badges; what enrolment's directory says of them, and when it is read."""
 
     def __init__(self, service, session, learner):
         self.service, self.session, self.learner = service, session, learner
-        self.register = LocalDirectory()
+        self.directory = LocalDirectory()
 
     async def says(self, version, is_confirmed, address=ADDRESS):
-        self.register.write(entry(self.learner, version, is_confirmed, address))
+        self.directory.write(entry(self.learner, version, is_confirmed, address))
         await self.work()
 
     async def work(self):
-        work = work_of(self.service, self.register)
+        work = work_of(self.service, self.directory)
         await jobs.read_people(work)
         await jobs.read_confirmations(work)
         await jobs.sign_badges(work)
@@ -82,7 +82,7 @@ async def test_emails_go_to_it_all_the_same(enrolment, clock):
     await enrolment.says(1, is_confirmed=False)
     lost = revoked(enrolment.learner, "DS01").model_copy(update={"revoked_at": clock()})
     await consume(enrolment.session, lost)
-    await jobs.queue_emails(work_of(enrolment.service, enrolment.register))
+    await jobs.queue_emails(work_of(enrolment.service, enrolment.directory))
     recipients = await enrolment.session.scalars(text("select distinct recipient from letters"))
     assert list(recipients) == [ADDRESS]
 
@@ -92,11 +92,11 @@ async def test_the_confirmation_may_overtake_the_registration(service, session, 
     with pytest.raises(RetryLater):  # it comes again
         await consume(session, confirmed(learner))
     await consume(session, registered(learner), confirmed(learner), registered(learner))
-    register = LocalDirectory(entry(learner, 1, is_confirmed=False))  # an answer from before
-    await jobs.read_people(work_of(service, register))
-    register.write(entry(learner, 2, is_confirmed=True))
+    directory = LocalDirectory(entry(learner, 1, is_confirmed=False))  # an answer from before
+    await jobs.read_people(work_of(service, directory))
+    directory.write(entry(learner, 2, is_confirmed=True))
     clock.advance(minutes=1)
-    await jobs.read_people(work_of(service, register))
+    await jobs.read_people(work_of(service, directory))
     assert await session.scalar(select(confirmed_email())) == ADDRESS
     await consume(session, course("DS01", DS), credit(learner, "DS01", DS))
     await let_time_work(service)
@@ -112,13 +112,13 @@ async def test_who_moves_before_confirming_is_known_by_the_new_address_alone(enr
 
 
 async def test_what_is_confirmed_while_it_is_signed_is_signed_again(enrolment):
-    enrolment.register.write(entry(enrolment.learner, 1, is_confirmed=False))
-    await jobs.read_people(work_of(enrolment.service, enrolment.register))
+    enrolment.directory.write(entry(enrolment.learner, 1, is_confirmed=False))
+    await jobs.read_people(work_of(enrolment.service, enrolment.directory))
 
     async def confirm():
         await consume(enrolment.session, confirmed(enrolment.learner))
-        enrolment.register.write(entry(enrolment.learner, 2, is_confirmed=True))
-        await jobs.read_people(work_of(enrolment.service, enrolment.register))
+        enrolment.directory.write(entry(enrolment.learner, 2, is_confirmed=True))
+        await jobs.read_people(work_of(enrolment.service, enrolment.directory))
 
     await sign_while(enrolment.service, enrolment.session, confirm)
     await enrolment.work()

@@ -194,7 +194,7 @@ async def test_a_badge_is_issued_once_however_often_it_is_corrected(issuer, sess
     issued = [event for event in await published(session) if isinstance(event, BadgeIssued)]
     assert len(issued) == 2
     assert (await issuer.badge()).version == 3
-    first, second, third = await places_of(session, await issuer.badge())
+    first, second, third = await status_entries_of(session, await issuer.badge())
     assert [await issuer.is_set(status_entry.list_index) for status_entry in (first, second, third)] == [
         True,
         True,
@@ -202,7 +202,7 @@ async def test_a_badge_is_issued_once_however_often_it_is_corrected(issuer, sess
     ]
 
 
-async def places_of(session, badge) -> list[AssignedStatusEntry]:
+async def status_entries_of(session, badge) -> list[AssignedStatusEntry]:
     status_entry = AssignedStatusEntry
     return list(
         await session.scalars(
@@ -243,9 +243,9 @@ async def test_a_badge_revoked_before_its_correction_is_signed_is_revoked_in_eve
     await consume(session, revoked(issuer.learner, "DS01"))
     await let_time_work(issuer.service)
     assert await issuer.document() == before
-    places = await places_of(session, await issuer.badge())
-    assert len(places) == 2
-    assert all([await issuer.is_set(status_entry.list_index) for status_entry in places])
+    entries = await status_entries_of(session, await issuer.badge())
+    assert len(entries) == 2
+    assert all([await issuer.is_set(status_entry.list_index) for status_entry in entries])
     assert [event.badge_id for event in await issuer.superseded()] == [(await issuer.badge("DS02")).badge_id]
 
 

@@ -24,7 +24,7 @@ def moved(learner, version=2):
 
 
 class Asked(LocalDirectory):
-    """A register that remembers whom it was asked for."""
+    """A directory that remembers whom it was asked for."""
 
     def __init__(self, *entries):
         super().__init__(*entries)
@@ -55,11 +55,11 @@ async def held(session, learner):
 
 async def test_a_registered_learner_is_looked_up_once(service, session, clock):
     learner = new_id()
-    register = Asked(person(learner, family_name="Кузнецова", given_name="Анна", display_name="Anna"))
+    directory = Asked(person(learner, family_name="Кузнецова", given_name="Анна", display_name="Anna"))
     await consume(session, registered(learner))
-    await read_people(work_of(service, register))
-    await read_people(work_of(service, register))
-    assert register.asked == [[learner]]
+    await read_people(work_of(service, directory))
+    await read_people(work_of(service, directory))
+    assert directory.asked == [[learner]]
     row = await held(session, learner)
     assert (row.legal_name, row.display_name, row.name_version) == ("Анна Кузнецова", "Anna", 1)
     assert (row.email, row.read_at) == (f"{learner.hex}@learner.example", clock())
@@ -85,16 +85,16 @@ async def test_somebody_with_a_single_name_has_just_that(service, session, clock
 @pytest.mark.parametrize("change", [renamed, moved])
 async def test_a_change_is_looked_up_whatever_comes_twice(service, session, clock, change):
     learner = new_id()
-    register = LocalDirectory(person(learner))
+    directory = LocalDirectory(person(learner))
     await consume(session, registered(learner))
-    await read_people(work_of(service, register))
-    register.write(
+    await read_people(work_of(service, directory))
+    directory.write(
         person(learner, family_name="King", contact_email="ada@king.example", name_version=3, contact_version=3)
     )
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert (await held(session, learner)).legal_name == "Ada Lovelace"  # nobody said it had changed
     await consume(session, change(learner, 3), change(learner, 2), registered(learner))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     row = await held(session, learner)
     assert (row.legal_name, row.email, row.name_version) == ("Ada King", "ada@king.example", 3)
 
@@ -113,13 +113,13 @@ FEW = 12
 """Times that somebody is asked about before what the directory says is believed: in a batch, then alone."""
 
 
-async def ask_for_an_hour(service, session, clock, register):
+async def ask_for_an_hour(service, session, clock, directory):
     """Run the job each minute; return how often the directory was asked."""
-    before = len(register.asked)
+    before = len(directory.asked)
     for _ in range(60):
-        await read_people(work_of(service, register))
+        await read_people(work_of(service, directory))
         clock.advance(minutes=1)
-    return len(register.asked) - before
+    return len(directory.asked) - before
 
 
 async def aside(session):
@@ -131,44 +131,44 @@ async def test_a_version_that_enrolment_never_had_is_believed_no_longer_than_it_
     service, session, clock, which
 ):
     learner, other = new_id(), new_id()
-    register = Asked(person(learner, **{which: LARGEST}), person(other))
+    directory = Asked(person(learner, **{which: LARGEST}), person(other))
     await consume(session, registered(learner), registered(other))
-    await read_people(work_of(service, register))
-    register.write(person(learner, family_name="King", contact_email="ada@king.example", **{which: 2}))
+    await read_people(work_of(service, directory))
+    directory.write(person(learner, family_name="King", contact_email="ada@king.example", **{which: 2}))
     await consume(session, renamed(learner) if which == "name_version" else moved(learner))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert await aside(session) == [str(learner)]  # where a person sees it
     assert (await held(session, learner)).legal_name == "Ada Lovelace"
-    assert await ask_for_an_hour(service, session, clock, register) <= FEW
+    assert await ask_for_an_hour(service, session, clock, directory) <= FEW
     row = await held(session, learner)
     assert (row.legal_name, row.email, getattr(row, which)) == ("Ada King", "ada@king.example", 2)
     assert await aside(session) == []
-    assert await ask_for_an_hour(service, session, clock, register) == 0
+    assert await ask_for_an_hour(service, session, clock, directory) == 0
 
 
 async def test_a_version_that_was_announced_and_never_was_is_not_asked_for_for_ever(service, session, clock):
     learner = new_id()
-    register = Asked(person(learner, name_version=2, family_name="King"))
+    directory = Asked(person(learner, name_version=2, family_name="King"))
     await consume(session, registered(learner), renamed(learner, LARGEST))
-    assert await ask_for_an_hour(service, session, clock, register) <= FEW
+    assert await ask_for_an_hour(service, session, clock, directory) <= FEW
     assert (await held(session, learner)).legal_name == "Ada King"
-    assert await ask_for_an_hour(service, session, clock, register) == 0
-    register.write(person(learner, name_version=3, family_name="Smith"))
+    assert await ask_for_an_hour(service, session, clock, directory) == 0
+    directory.write(person(learner, name_version=3, family_name="Smith"))
     await consume(session, renamed(learner, 3))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert (await held(session, learner)).legal_name == "Ada Smith"
 
 
 async def test_a_version_that_is_given_out_again_is_read_again(service, session, clock):
     """Enrolment was set back to an earlier moment, and the learner's name was changed anew."""
     learner = new_id()
-    register = Asked(person(learner, name_version=3, family_name="King"))
+    directory = Asked(person(learner, name_version=3, family_name="King"))
     await consume(session, registered(learner), renamed(learner, 3))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     for version, name in ((3, "Smith"), (2, "Jones")):
-        register.write(person(learner, name_version=version, family_name=name))
+        directory.write(person(learner, name_version=version, family_name=name))
         await consume(session, renamed(learner, version))
-        await ask_for_an_hour(service, session, clock, register)
+        await ask_for_an_hour(service, session, clock, directory)
         row = await held(session, learner)
         assert (row.legal_name, row.name_version) == (f"Ada {name}", version)
 
@@ -190,13 +190,13 @@ async def test_an_answer_that_another_overtook_sets_nobody_aside(service, sessio
 
 async def test_the_anonymised_are_forgotten_and_not_asked_for_again(service, session, clock):
     learner = new_id()
-    register = Asked(person(learner))
+    directory = Asked(person(learner))
     await consume(session, registered(learner))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     await consume(session, LearnerAnonymised(learner_id=learner, anonymised_at=clock()), renamed(learner, 9))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert await held(session, learner) is None
-    assert len(register.asked) == 1
+    assert len(directory.asked) == 1
 
 
 async def test_an_answer_that_comes_after_the_erasure_is_not_kept(service, session, clock):
@@ -254,9 +254,9 @@ async def test_a_name_may_be_written_in_any_order_and_script(service, session, c
 
 async def test_documents_change_to_no_name_that_no_registrar_decided_on(service, session, clock):
     learner = new_id()
-    register = LocalDirectory(person(learner))
+    directory = LocalDirectory(person(learner))
     await consume(session, course("DS01", "Data Science"), registered(learner), credit(learner, "DS01", "Data Science"))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
 
     async def printed():
         editions = select(Edition.content).join(Document, Document.document_id == Edition.document_id)
@@ -265,20 +265,20 @@ async def test_documents_change_to_no_name_that_no_registrar_decided_on(service,
 
     assert await printed() == {"Ada Lovelace"}
     await session.execute(delete(Person))  # the copy is read again from nothing
-    register.write(person(learner, family_name="Mallory"))
+    directory.write(person(learner, family_name="Mallory"))
     await session.execute(update(Learner).values(unread=True))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert (await held(session, learner)).legal_name == "Ada Lovelace"
     assert await printed() == {"Ada Lovelace"}
     for version, changes in enumerate(({"family_name": "Smith"}, {"certificate_name": "Dr Smith"}), start=2):
-        register.write(person(learner, name_version=version, display_name="Smith", **changes))
+        directory.write(person(learner, name_version=version, display_name="Smith", **changes))
         await consume(session, renamed(learner, version))
-        await read_people(work_of(service, register))
+        await read_people(work_of(service, directory))
         row = await held(session, learner)
         assert (row.legal_name, row.display_name, row.name_version) == ("Ada Lovelace", "Smith", version)
         assert await printed() == {"Ada Lovelace"}
-    register.write(person(learner, name_version=4, family_name="King", name_decided=True))
+    directory.write(person(learner, name_version=4, family_name="King", name_decided=True))
     await consume(session, renamed(learner, 4))
-    await read_people(work_of(service, register))
+    await read_people(work_of(service, directory))
     assert (await held(session, learner)).legal_name == "Ada King"
     assert await printed() == {"Ada Lovelace", "Ada King"}

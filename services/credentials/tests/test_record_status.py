@@ -1,4 +1,4 @@
-"""Learner records can be revoked: each has a place of its own, whose bit is set when it no longer shows how things are."""
+"""Learner records can be revoked: each has a status entry of its own, whose bit is set when it no longer shows how things are."""
 
 import json
 
@@ -87,7 +87,7 @@ async def correct_a_badge(service, session, learner) -> None:
     await record_of(service, learner)  # signed anew when it is asked for
 
 
-async def test_a_record_has_a_place_no_badge_has_and_stands(service, session, learner) -> None:
+async def test_a_record_has_an_entry_no_badge_has_and_stands(service, session, learner) -> None:
     record = await record_of(service, learner)
     status_entry = record["credentialStatus"]
     assert status_entry["type"] == "BitstringStatusListEntry"

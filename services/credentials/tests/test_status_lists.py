@@ -1,4 +1,4 @@
-"""Status lists: what is revoked shows in both forms, within a minute, and no place is given twice."""
+"""Status lists: what is revoked shows in both forms, within a minute, and no status entry is given twice."""
 
 import asyncio
 import json
@@ -185,7 +185,7 @@ async def test_a_list_is_replaced_whole_or_not_at_all(issuer, session, monkeypat
     assert [(await issuer.get(f"/status/revocation/1{ending}")).content for ending in ("", ".jwt")] == before
 
 
-async def test_no_place_is_given_twice(issuer, session, monkeypatch):
+async def test_no_status_entry_is_given_twice(issuer, session, monkeypatch):
     monkeypatch.setattr(status_lists, "LENGTH", 6)
     await session.execute(text("delete from badge_places"))
     badge = await issuer.badge()
@@ -196,8 +196,8 @@ async def test_no_place_is_given_twice(issuer, session, monkeypatch):
         await issuing.correct_badge(session, badge)
 
 
-async def test_a_list_is_published_while_others_draw_places_in_it(live):
-    """Whoever draws a place refers to the list until they commit: with newcomers all the time it is never free."""
+async def test_a_list_is_published_while_others_draw_entries_in_it(live):
+    """Whoever draws an entry refers to the list until they commit: with newcomers all the time it is never free."""
     database = live.process.database
     await jobs.publish_status_lists(work_of(live))
     async with database.transaction() as session:

@@ -28,6 +28,6 @@ class NewserviceEntryView(View):
     dependencies=[Idempotent],
     responses=error_responses(domain.NewserviceTitleTaken),
 )
-async def create_newservice_entry(wanted: NewserviceEntryRequest, session: Session) -> NewserviceEntryView:
+async def create_newservice_entry(body: NewserviceEntryRequest, session: Session) -> NewserviceEntryView:
     """Add an entry."""
-    return NewserviceEntryView.model_validate(await commands.create_newservice_entry(session, wanted.title))
+    return NewserviceEntryView.model_validate(await commands.create_newservice_entry(session, body.title))

@@ -28,9 +28,9 @@ class AlreadyMarked(Conflict):
 
 
 class AlreadyReleased(Conflict):
-    """The learner knows the result; it is the board that changes it now."""
+    """The learner knows the result: a released mark is not changed."""
 
-    remedy = "Bring the change before the board."
+    remedy = "Leave the mark as it is."
 
 
 class SubmissionSuperseded(Conflict):

@@ -55,7 +55,7 @@ class Transfers:
 
 
 @dataclass(frozen=True)
-class PriorLearning:
+class PriorLearningLimits:
     """Limits of prior learning.
 
     `oldest_years`: how long ago it may have been completed; None where age does not matter. `ceiling_credits`: the
@@ -80,7 +80,7 @@ class Policies:
     sharing: Sharing
     documents: Documents
     transfers: Transfers
-    recognition: PriorLearning
+    recognition: PriorLearningLimits
     levels: tuple[str, ...]
     """The award levels at which a credit can be used."""
 
@@ -105,7 +105,7 @@ def _parse(document: Mapping[str, Any]) -> Policies:  # Any: JSON
             decide_within=timedelta(days=transfers["decide_within_days"]),
             acceptance_years=transfers["acceptance_years_at_most"],
         ),
-        recognition=PriorLearning(
+        recognition=PriorLearningLimits(
             oldest_years=recognition["age_years_at_most"],
             ceiling_credits=int(largest * Fraction(document["external_max_share"])),
             module_credits=document["module_credits"],

@@ -18,7 +18,7 @@ class OrderStatus(StrEnum):
     PAID = "paid"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
-    """The learner cancelled it; money that still arrives goes back."""
+    """The learner cancelled it, or paid another order of one of its courses; money that still arrives goes back."""
     REVERSED = "reversed"
     """It was paid, and the money is gone again; for a while it can be paid again."""
 

@@ -9,7 +9,7 @@ from datetime import date
 from enum import StrEnum
 from uuid import UUID
 
-from credentials.domain.policies import PriorLearning
+from credentials.domain.policies import PriorLearningLimits
 from shared.errors import Conflict, Forbidden, Invalid
 
 
@@ -106,7 +106,7 @@ class Unit:
     subject_id: UUID
 
 
-def check_age(completed_on: date, today: date, policy: PriorLearning) -> None:
+def check_age(completed_on: date, today: date, policy: PriorLearningLimits) -> None:
     """Check that learning was completed, and not too long ago. Raises NotYetCompleted, LearnedTooLongAgo."""
     if completed_on > today:
         raise NotYetCompleted("this day is still to come")
@@ -118,7 +118,7 @@ def check_age(completed_on: date, today: date, policy: PriorLearning) -> None:
         raise LearnedTooLongAgo(f"it may be {policy.oldest_years} years old at most")
 
 
-def check_units(units: Sequence[Unit], claimed: int, held_already: int, policy: PriorLearning) -> None:
+def check_units(units: Sequence[Unit], claimed: int, held_already: int, policy: PriorLearningLimits) -> None:
     """Check that the units are no more than was claimed, nor than may come from elsewhere. Counts are in credits.
 
     Raises UnitsOutOfBounds, ExternalCeilingExceeded.
