@@ -281,8 +281,8 @@ async def test_a_withdrawn_key_leaves_the_key_set_at_once(service, session, cloc
 
 
 async def test_private_keys_are_sealed_at_rest(service, session):
-    from gateway.domain.keys import SigningKeyUnreadable
     from gateway.tables import SigningKey
+    from shared.secret_box import SigningKeyUnreadable
 
     secret_box = service.service.resources[SecretBox]
     async with service.client() as client:

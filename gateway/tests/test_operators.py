@@ -12,11 +12,10 @@ import gateway
 from gateway.api.auth_settings import AuthSettings
 from gateway.commands import grants
 from gateway.commands import keys as key_commands
-from gateway.domain.keys import SigningKeyUnreadable
 from gateway.jobs import keep_signing_keys
 from gateway.tables import Partner, SigningKey
 from shared.jobs import Work
-from shared.secret_box import SecretBox
+from shared.secret_box import SecretBox, SigningKeyUnreadable
 from shared.testing.source import syntax_tree
 
 PASSWORD = "nine brass engines humming"

@@ -7,8 +7,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.domain.keys import SigningKeyUnreadable
-from shared.secret_box import SecretBox, SecretBoxError
+from shared.secret_box import SecretBox, SecretBoxError, SigningKeyUnreadable
 
 log = logging.getLogger(__name__)
 

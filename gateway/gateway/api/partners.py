@@ -13,9 +13,9 @@ from gateway.api.auth_settings import AuthSettings
 from gateway.api.operators import OperatorNow
 from gateway.commands import partners as commands
 from gateway.domain import partners as rules
-from gateway.domain.keys import SigningKeyUnreadable
 from gateway.tables import Partner, PartnerSecret
 from shared.errors import Malformed
+from shared.secret_box import SigningKeyUnreadable
 from shared.texts import is_storable
 from shared.web import (
     Instant,

@@ -15,11 +15,11 @@ from gateway.commands import sessions as commands
 from gateway.commands.sessions import Reused, Tokens
 from gateway.commands.tokens import key_set
 from gateway.domain import accounts as rules
-from gateway.domain.keys import SigningKeyUnreadable
 from gateway.domain.sessions import InvalidRefreshToken
 from gateway.tables import Account
 from shared.database import fetch, now
 from shared.process import Process
+from shared.secret_box import SigningKeyUnreadable
 from shared.web import (
     Instant,
     KeySetResponse,

@@ -5,10 +5,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from gateway import queries
 from gateway.adapters import signing_keys
 from gateway.commands.tokens import active_key, add_key
-from gateway.domain.keys import KeyInUse, KeyState, SigningKeyUnreadable
+from gateway.domain.keys import KeyInUse, KeyState
 from gateway.tables import SigningKey
 from shared.database import advisory_lock, fetch, now
-from shared.secret_box import SecretBox
+from shared.secret_box import SecretBox, SigningKeyUnreadable
 
 
 async def rotate_keys(session: AsyncSession, secret_box: SecretBox) -> SigningKey:

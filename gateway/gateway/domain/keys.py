@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import later
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict
 
 
 class KeyState(StrEnum):
@@ -18,12 +18,6 @@ class KeyState(StrEnum):
 
 class KeyInUse(Conflict):
     """The signing key is withdrawn by rotating first."""
-
-
-class SigningKeyUnreadable(Unavailable):
-    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the key be replaced."""
-
-    remedy = "Try again later; whoever runs the platform is told."
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from shared.errors import Unavailable
+
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
+
+
+class SigningKeyUnreadable(Unavailable):
+    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the key be replaced."""
+
+    remedy = "Try again later; whoever runs the platform is told."
 
 
 class SecretBoxError(Exception):

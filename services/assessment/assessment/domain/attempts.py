@@ -48,10 +48,7 @@ class NoAttemptsLeft(Conflict):
 class PendingResult(Conflict):
     """The next attempt opens when the result of the last one is released."""
 
-    remedy = (
-        "Wait until the result of the last attempt is released. Where `pending_window_id` is named, work handed in for "
-        "that window counts, and while it takes work a file sent for it replaces that."
-    )
+    remedy = "Wait for the last attempt's result; work for `pending_window_id`, where named, can still be replaced."
 
 
 class AttemptState(StrEnum):

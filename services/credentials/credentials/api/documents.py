@@ -24,11 +24,11 @@ from credentials.domain.documents import (
     NothingSigned,
     RecordChanging,
 )
-from credentials.domain.keys import SigningKeyUnreadable
 from credentials.queries.documents import EditionOnFile, document_by_number, documents_of
 from credentials.tables.people import Person
 from shared.access import Caller
 from shared.database import Unknown
+from shared.secret_box import SigningKeyUnreadable
 from shared.web import (
     LARGEST,
     CallerOf,

@@ -22,7 +22,7 @@ from openbadges.keys import Signer, Suite
 from shared.database import advisory_lock, fetch
 from shared.database import now as now_of
 from shared.ids import new_id
-from shared.secret_box import SecretBoxError
+from shared.secret_box import SecretBoxError, SigningKeyUnreadable
 
 _BATCH = 1000
 _ITSELF = "this service"
@@ -61,7 +61,7 @@ def signer_now(credential_issuer: CredentialIssuer, key: SigningKey) -> Signer:
         return credential_issuer.signer(key.verification_method, key.wrapped_key, key.suite)
     except SecretBoxError as error:  # `watch_signing_keys` says it to operators
         message = "nothing is signed at the moment: the signing key cannot be read"
-        raise keys.SigningKeyUnreadable(message, headers={"Retry-After": "60"}) from error
+        raise SigningKeyUnreadable(message, headers={"Retry-After": "60"}) from error
 
 
 async def unreadable_keys(session: AsyncSession, credential_issuer: CredentialIssuer) -> list[str]:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.clock import later
-from shared.errors import Conflict, Unavailable
+from shared.errors import Conflict
 
 
 class KeyState(StrEnum):
@@ -49,12 +49,6 @@ class PublishedTooRecently(Conflict):
     """Whoever holds yesterday's copy of the issuer's document would refuse what this key signs."""
 
     remedy = "Wait as long as `detail` says, then activate the key."
-
-
-class SigningKeyUnreadable(Unavailable):
-    """The signing key was sealed with another MC_WRAPPING_KEY: that one must come back, or the key be replaced."""
-
-    remedy = "Try again later; whoever runs the platform is told."
 
 
 def check_activation(state: str, published_at: datetime, now: datetime) -> None:

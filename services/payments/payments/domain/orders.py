@@ -65,10 +65,7 @@ class RegistrationNeeded(Conflict):
     """Only a registered learner orders: the short form and its declaration come first. A registration made just now
     counts a moment later."""
 
-    remedy = (
-        "Who has registered just now asks again in some seconds. Else register first: `POST /v1/learners` takes the "
-        "short form."
-    )
+    remedy = "Register first: `POST /v1/learners`; who has just done so asks again in some seconds."
 
 
 class AlreadyBought(Conflict):

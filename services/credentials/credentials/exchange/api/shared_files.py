@@ -13,10 +13,10 @@ from credentials.api.documents import Printing, view_model_of
 from credentials.api.public import CREDENTIAL
 from credentials.api.records import Issuing
 from credentials.domain.documents import NothingSigned, RecordChanging
-from credentials.domain.keys import SigningKeyUnreadable
 from credentials.exchange.api.sharing import partner_of
 from credentials.exchange.commands import shared_files
 from credentials.exchange.domain.sharing import PaperShowsMore, ShareExpired, ShareWithdrawn
+from shared.secret_box import SigningKeyUnreadable
 from shared.web import CallerOf, DatabaseOf, Router, error_responses
 
 router = Router(tags=["sharing"])

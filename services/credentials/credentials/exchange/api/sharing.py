@@ -10,7 +10,6 @@ from pydantic import Field, StringConstraints, model_validator
 
 from credentials.adapters.credential_issuer import CredentialIssuer
 from credentials.adapters.records import sign_record
-from credentials.domain.keys import SigningKeyUnreadable
 from credentials.domain.people import HolderAnonymised
 from credentials.exchange.api.shared_views import SharedRecordView
 from credentials.exchange.commands import sharing, transfers
@@ -38,6 +37,7 @@ from shared.access import Caller, NotPermitted
 from shared.database import fetch
 from shared.database import now as now_of
 from shared.paging import paginate
+from shared.secret_box import SigningKeyUnreadable
 from shared.web import (
     LARGEST,
     CallerOf,
