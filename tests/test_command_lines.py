@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from unittest.mock import patch
 from uuid import UUID
@@ -27,6 +28,7 @@ MODULES = ("payments", "enrolment", "gateway.staff")
 """With every command there is: the shared ones, those of one service's own, and those of staff."""
 WITHOUT_DATABASE = {"openapi", "run"}
 VALUES = {UUID: "0193e7a4-5b5c-7c3a-9d59-0c4f5a1b2c3d", Path: __file__}
+WORD = "ada@example.org"
 _RECOVERING = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is in recovery mode\0\0"
 _IS_TLS_ASKED_FOR = 8
 """So many bytes ask for it; what begins a session is longer."""
@@ -62,7 +64,7 @@ def leaves(parser: argparse.ArgumentParser, before: tuple[str, ...] = ()) -> Ite
         if isinstance(action, argparse._SubParsersAction):
             deeper = action.choices
         elif action.required and action.nargs != "*":
-            value = next(iter(action.choices)) if action.choices else VALUES.get(action.type, "ada@example.org")
+            value = next(iter(action.choices)) if action.choices else VALUES.get(action.type, WORD)
             wanted += [action.option_strings[0], value] if action.option_strings else [value]
     if not deeper:
         yield [*before, *wanted]
@@ -81,6 +83,14 @@ def commands_of(module: str) -> list[list[str]]:
     with patch.object(argparse.ArgumentParser, "parse_args", parse), pytest.raises(SystemExit):
         start(module)
     return [one for one in leaves(found[0]) if one[0] not in WITHOUT_DATABASE]
+
+
+@pytest.mark.parametrize("module", EVERY_MODULE)
+def test_every_command_is_in_the_operators_paper(module):
+    paper = (Path(__file__).parents[1] / "docs/operating.md").read_text()
+    given = {*VALUES.values(), WORD}
+    names = {" ".join(takewhile(lambda word: word not in given and word[0] != "-", one)) for one in commands_of(module)}
+    assert {name for name in names if f"`{name}`" not in paper} == set()
 
 
 def start(module: str) -> None:
