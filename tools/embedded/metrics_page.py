@@ -1,6 +1,6 @@
 """The page of all metrics: what a scrape of a service finds, from the definitions themselves."""
 
-from collections.abc import Iterator
+import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Final
@@ -23,18 +23,19 @@ def page() -> str:
     """Return the Markdown page of all metrics."""
     lines = [_INTRODUCTION, "## Every service", "", *_table(telemetry)]
     for name in NAMES:
-        jobs = import_module(f"{name}.jobs")
-        if any(_metrics_of(jobs)):
-            lines += [f"## {name}", "", *_table(jobs)]
+        import_module(f"{name}.jobs")
+        jobs = [module for path, module in sys.modules.items() if path.startswith(f"{name}.jobs")]
+        if any(_metrics_of(*jobs)):
+            lines += [f"## {name}", "", *_table(*jobs)]
     return "\n".join(lines)
 
 
-def _table(module: ModuleType) -> list[str]:
-    return ["| Metric | Kind | By | Meaning |", "|---|---|---|---|", *sorted(map(_row, _metrics_of(module))), ""]
+def _table(*modules: ModuleType) -> list[str]:
+    return ["| Metric | Kind | By | Meaning |", "|---|---|---|---|", *sorted(map(_row, _metrics_of(*modules))), ""]
 
 
-def _metrics_of(module: ModuleType) -> Iterator[MetricWrapperBase]:
-    return (value for value in vars(module).values() if isinstance(value, MetricWrapperBase))
+def _metrics_of(*modules: ModuleType) -> set[MetricWrapperBase]:
+    return {value for module in modules for value in vars(module).values() if isinstance(value, MetricWrapperBase)}
 
 
 def _row(metric: MetricWrapperBase) -> str:
