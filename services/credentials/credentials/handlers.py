@@ -299,7 +299,7 @@ async def revoke_credit(session: AsyncSession, revoked: CreditRevoked) -> None:
 
 
 @inbox.on(CreditReinstated)
-async def give_credit_back(session: AsyncSession, reinstated: CreditReinstated) -> None:
+async def reinstate_credit(session: AsyncSession, reinstated: CreditReinstated) -> None:
     """Count credit again, and close a review that waited for it; an award already rescinded must be claimed anew."""
     record = await facts.store_and_rebuild(
         session,

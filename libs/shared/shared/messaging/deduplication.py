@@ -50,7 +50,7 @@ _IF_FREE: Final = _CLAIM.format(
 """Claims an event only while it neither waits for a retry nor is a dead letter."""
 _CLAIM_ANY: Final = RawStatement(_CLAIM.format(where=""))
 CLAIM_FREE: Final = RawStatement(_IF_FREE)
-_GIVE_BACK: Final = RawStatement("""
+_UNCLAIM: Final = RawStatement("""
     delete from inbox using unnest(:sources::text[], :ids::uuid[]) as given (source, id)
     where inbox.source = given.source and inbox.id = given.id
 """)
@@ -71,10 +71,10 @@ async def claim(session: AsyncSession, messages: Sequence[Message], statement: R
     return {(row.source, row.id) for row in inserted}
 
 
-async def give_back(session: AsyncSession, messages: Sequence[Message]) -> None:
+async def unclaim(session: AsyncSession, messages: Sequence[Message]) -> None:
     """Delete the keys of messages that this transaction has claimed and not handled."""
     if messages:
-        await _GIVE_BACK.within(
+        await _UNCLAIM.within(
             session, sources=[message.source for message in messages], ids=[message.id for message in messages]
         )
 

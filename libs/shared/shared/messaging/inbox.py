@@ -22,7 +22,7 @@ from shared.driver import NotLetIn
 from shared.events import Event
 from shared.failpoints import failpoint
 from shared.messaging.dead_lettering import dead_letter, printable
-from shared.messaging.deduplication import CLAIM_FREE, Key, Projection, RowOf, claim, digests_of, give_back
+from shared.messaging.deduplication import CLAIM_FREE, Key, Projection, RowOf, claim, digests_of, unclaim
 from shared.messaging.installations import InstallationFilter
 from shared.messaging.message import UNKNOWN_TYPE, Message, Unreadable, read
 from shared.messaging.outbox import HANDLING
@@ -239,7 +239,7 @@ class Receiver:
                     stumbled += fresh[: handled + 1]
                     raise
                 handled += 1
-            await give_back(session, fresh[handled:])
+            await unclaim(session, fresh[handled:])
             failpoint("inbox_handled")
         failpoint("inbox_committed")
         for message in fresh[:handled]:

@@ -23,7 +23,7 @@ from credentials.domain.recorded_reports import (
     signed_with_lost_key,
     stands,
 )
-from credentials.queries.issued import badge_of_credit_given_back, is_taken_back, reviews_of_badges
+from credentials.queries.issued import badge_of_reinstated_credit, is_taken_back, reviews_of_badges
 from credentials.queries.keys import document_with_lost_keys, is_signed_with_lost_key, issuer_document
 from credentials.tables.awards import Award
 from credentials.tables.issued import Badge, StatusList
@@ -138,7 +138,7 @@ async def _given_back(
     if report.status is not Status.REVOKED or badge_id is None:
         return report
     async with reads() as session:
-        badge = await badge_of_credit_given_back(session, badge_id)
+        badge = await badge_of_reinstated_credit(session, badge_id)
     if badge is None:
         return report
     pages = OwnPages(reads, credential_issuer, verifier.outside, by_lost_keys=True)

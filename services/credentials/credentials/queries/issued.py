@@ -60,7 +60,7 @@ async def badge_revision(database: Database, badge_id: UUID) -> str | None:
     return None if found is None else found["revision"]
 
 
-async def badge_of_credit_given_back(session: AsyncSession, badge_id: UUID) -> Badge | None:
+async def badge_of_reinstated_credit(session: AsyncSession, badge_id: UUID) -> Badge | None:
     """Return the signed badge by which the credit of a revoked badge was given back; None where it was not."""
     revoked, badge = aliased(Badge), Badge
     statement = (
