@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.api.receipts import given_back_of
+from payments.api.receipts import refunded_part_of
 from payments.api.views import (
     OrderLineView,
     OrderPaymentView,
@@ -151,7 +151,7 @@ def _order_view(
     return OrderView.model_validate(
         {
             **{name: getattr(order, name) for name in OrderView.model_fields if hasattr(order, name)},
-            "status": given_back_of(lines, back) if order.status == OrderStatus.PAID else order.status,
+            "status": refunded_part_of(lines, back) if order.status == OrderStatus.PAID else order.status,
             "total": money(sum(line.due_minor for line in lines)),
             "lines": [
                 OrderLineView.model_validate(

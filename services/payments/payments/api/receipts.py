@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Path, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.api.views import ReceiptLine, ReceiptView
-from payments.domain.orders import GivenBack, OrderNotPaid, OrderStatus, given_back
+from payments.domain.orders import OrderNotPaid, OrderStatus, RefundedPart, refunded_part
 from payments.domain.policy import policy_of
 from payments.domain.public_urls import PublicUrls, Seller
 from payments.domain.refunds import RefundStatus
@@ -153,7 +153,7 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     return ReceiptView(
         receipt_number=order.receipt_number,
         order_id=order.order_id,
-        status="reversed" if order.status == OrderStatus.REVERSED else given_back_of(lines, gone_back),
+        status="reversed" if order.status == OrderStatus.REVERSED else refunded_part_of(lines, gone_back),
         seller=seller.name,
         payer_email=order.payer_email,
         # Paid again, it is the payment that is named here.
@@ -176,6 +176,6 @@ async def _receipt(session: AsyncSession, order: Order, seller: Seller) -> Recei
     )
 
 
-def given_back_of(lines: Sequence[OrderLine], gone_back: Mapping[UUID, int]) -> GivenBack:
+def refunded_part_of(lines: Sequence[OrderLine], gone_back: Mapping[UUID, int]) -> RefundedPart:
     """How much of an order has gone back: nothing, part, or all. `gone_back`: in minor units by line."""
-    return given_back({line.order_line_id: line.due_minor for line in lines}, gone_back)
+    return refunded_part({line.order_line_id: line.due_minor for line in lines}, gone_back)

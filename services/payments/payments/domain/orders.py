@@ -23,7 +23,7 @@ class OrderStatus(StrEnum):
     """It was paid, and the money is gone again; for a while it can be paid again."""
 
 
-GivenBack = Literal["paid", "partly_refunded", "refunded"]
+RefundedPart = Literal["paid", "partly_refunded", "refunded"]
 """How a paid order is shown: by how much of it went back."""
 
 UNPAID = frozenset({OrderStatus.PLACED, OrderStatus.UNDERPAID})
@@ -236,7 +236,7 @@ def status_after(current: OrderStatus, *, confirming_funded: bool | None, underp
     return OrderStatus.UNDERPAID if underpaid else OrderStatus.PLACED
 
 
-def given_back(due: Mapping[UUID, int], gone_back: Mapping[UUID, int]) -> GivenBack:
+def refunded_part(due: Mapping[UUID, int], gone_back: Mapping[UUID, int]) -> RefundedPart:
     """Return how much of a paid order has gone back. `due`: the price by line; `gone_back`: what was paid back of it;
     both in minor units."""
     if not any(gone_back.get(line_id) for line_id in due):
