@@ -280,7 +280,7 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         f"{_CREDENTIALS}/test_pairs.py::test_no_two_commands_on_one_learner_harm_each_other",
     ),
     "people_decide_about_themselves": (
-        Edit(shared.access, "refuse_own", "raise error", "pass"),
+        Edit(shared.access, "refuse_concerned", "raise error", "pass"),
         f"{_PAYMENTS}/test_disputes.py::test_finance_decides_nothing_about_an_order_of_their_own",
     ),
     "an_odd_address_ends_the_post": (
