@@ -3,6 +3,7 @@
 import inspect
 import json
 from datetime import UTC, datetime
+from http import HTTPStatus
 from itertools import product
 from uuid import UUID
 
@@ -67,8 +68,13 @@ async def provider():
     await provider.aclose()
 
 
+def generic(status):
+    """A problem document as many gateways write it."""
+    return json.dumps({"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status}).encode()
+
+
 def own_words(status):
-    return json.dumps({"type": "https://errors.example/some", "title": "Some", "status": status}).encode()
+    return json.dumps({"type": "https://errors.example/some", "title": "Some", "status": status, "errors": []}).encode()
 
 
 def test_every_operation_is_asked():
@@ -77,7 +83,8 @@ def test_every_operation_is_asked():
 
 @pytest.mark.parametrize("operation", ASKED)
 async def test_it_is_no_answer(provider, operation):
-    for status, page in product(STATUSES, PAGES):
+    of_gateways = ((status, generic(status)) for status in STATUSES if status >= HTTPStatus.BAD_REQUEST)
+    for status, page in [*product(STATUSES, PAGES), *of_gateways]:
         if status in range(200, 300) and b"status" in page:
             continue  # an object may be an answer
         provider.says(status, page)

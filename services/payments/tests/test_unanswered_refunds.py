@@ -218,6 +218,7 @@ PAGES = (
     (410, b"\xff"),
     (422, b'{"type": "about:blank", "title": "Not found", "status": 404}'),
     (401, b"<html>"),
+    (429, b'{"type": "about:blank", "title": "Too Many Requests", "status": 429}'),
     (403, b"<html>Request blocked</html>"),
     (425, b""),
     (429, b"{}"),

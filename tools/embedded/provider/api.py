@@ -111,7 +111,8 @@ async def _or_fail(request: Request, operation: str, effect: Callable[[], JSONRe
         effect()
     await asyncio.sleep(failure.seconds)
     title = HTTPStatus(failure.status).phrase
-    return JSONResponse({"type": "about:blank", "title": title, "status": failure.status}, failure.status)
+    error: Record = {"type": "ordered", "title": title, "status": failure.status, "errors": []}
+    return JSONResponse(error, failure.status, media_type="application/problem+json")
 
 
 async def create_session(request: Request) -> JSONResponse:

@@ -178,11 +178,13 @@ class Refunds(BaseModel):
 
 
 class Problem(BaseModel):
-    """A refusal in Flywire's own words (RFC 7807). What stands in front of it refuses in others, or in none."""
+    """A refusal in Flywire's own words: a problem document (RFC 7807) with its list of errors, which may be empty. What
+    stands in front of it refuses in others, or in none; many write problem documents, too."""
 
     type: str = Field(min_length=1)
     title: str = Field(min_length=1)
     status: int
+    errors: list[Any]  # Any: JSON, of which only that it is there is read
 
 
 _NAMES: Final = {"reference": "payment_id", "refund_reference": "refund_id", "our_reference": "external_reference"}
