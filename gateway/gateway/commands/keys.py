@@ -36,6 +36,12 @@ async def rotate_keys(session: AsyncSession, secret_box: SecretBox) -> SigningKe
     return following
 
 
+async def opens_active_key(session: AsyncSession, secret_box: SecretBox) -> bool:
+    """Return whether the key that signs can be read, or is not made yet."""
+    key = await queries.signing_key(session, KeyState.ACTIVE)
+    return key is None or _opens(secret_box, key)
+
+
 def _opens(secret_box: SecretBox, key: SigningKey) -> bool:
     """Whether the wrapping key in use decrypts the signing key; one sealed with another wrapping key it does not."""
     try:
