@@ -197,7 +197,7 @@ async def test_what_the_inbox_claims_and_knows_and_forgets(large, generic):
         (deduplication.CLAIM_FREE._statement, [*some, some[2]]),
         (deduplication._CLAIM_ANY._statement, [*some, some[2]]),
         (taken_in, ordered(source="/services/payments", most=history.TAKEN)),
-        (deduplication._GIVE_BACK._statement, some[:2]),
+        (deduplication._UNCLAIM._statement, some[:2]),
         (known, order(sources=some[0], ids=some[1])),
         (f"delete from inbox where ctid = any(array({forget}))", ()),
     ):
