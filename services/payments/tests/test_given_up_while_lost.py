@@ -123,7 +123,7 @@ async def test_lost_money_that_comes_after_the_rest_was_paid_goes_back_whole(dri
         for _ in range(4):
             await driver.later(minutes=2)
     back = {(one["payment_id"], one["amount"], one["status"]) for one in driver.sandbox.books.all("refund")}
-    assert back == {(first, OF_ONE, "finished"), (first, OF_OTHER, "finished")}
+    assert back == {(first, OF_BOTH, "finished")}
 
 
 async def test_what_was_given_up_in_a_dispute_is_in_no_letter_about_it(driver):

@@ -196,6 +196,7 @@ WHY: Final = {
     Reason.ALREADY_BOUGHT: "You have bought this already.",
     Reason.LATE_PAYMENT: "This payment came after the order, or what was in it, had ended, so it bought nothing.",
     Reason.GOODWILL: "We decided to give you back what you paid for this course.",
+    Reason.NOT_PAID_FOR: "This payment did not pay for this course.",
     Reason.COMPLAINT: "We decided so on your complaint about this course.",
 }
 

@@ -14,7 +14,7 @@ from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
 from payments.commands.losses import confirm_with, return_duplicate
 from payments.commands.orders import announced, close_checkouts, next_announcement_at
-from payments.commands.refunds import refund_line, return_money
+from payments.commands.refunds import note_unpaid, refund_line, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
 from payments.commands.unmatched import show_payment
 from payments.domain.orders import ENDED_UNPAID, UNPAID, OrderStatus, receipt_number
@@ -203,12 +203,13 @@ async def _confirm_again(
 ) -> None:
     """Confirm an order whose payment was taken back by another payment; to other services the money has come back.
 
-    `lines`: those that it pays for. The others are given back: should the lost money come after all, theirs goes back.
+    `lines`: those that it pays for. Of the others it is noted that it does not; of what the lost payment paid for, and
+    would pay for again, the note says nothing.
     """
+    await confirm_with(session, order, payment)
     for line in await lines_not_given_back(session, order.order_id):
         if line not in lines:
-            await refund_line(session, order, line, Reason.ACTIVATION_IMPOSSIBLE, "policy")
-    await confirm_with(session, order, payment)
+            await note_unpaid(session, order, payment, line)
     order.payer_email, attempt.status = attempt.payer_email, "paid"
     await post(session, "sold_again", payment)
     await reconsider(session, order)

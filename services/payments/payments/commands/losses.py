@@ -18,7 +18,7 @@ from payments.domain.payments import FUNDED, State, Use
 from payments.domain.policy import policy_of
 from payments.domain.refunds import ENDED, Reason, RefundStatus, paid_of
 from payments.domain.unmatched import Why
-from payments.queries.orders import lines_of, lines_still_bought
+from payments.queries.orders import lines_not_given_back, lines_still_bought
 from payments.queries.payments import confirming_payment, sum_going_back
 from payments.queries.refunds import provider_refunds_of
 from payments.tables import Confirmation, Order, Payment, ProviderRefund, Refund
@@ -41,7 +41,6 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
 
     What the provider is paying back already may still be paid: that is a loss. The order must be locked.
     """
-    gone_back = set(await session.scalars(select(Refund.order_line_id).where(Refund.order_id == order.order_id)))
     may_be_paid = exists().where(ProviderRefund.refund_id == Refund.refund_id, ProviderRefund.status.not_in(ENDED))
     ended = or_(Refund.status.in_(NOT_SENT), and_(Refund.status == RefundStatus.RETURNED, ~may_be_paid))
     cancelled = await session.scalars(
@@ -58,7 +57,6 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
     if payment.use != Use.ORDER:
         return
     order.expires_at = now(session) + policy_of(order.regulations_version).repayment
-    lines = (await lines_of(session, [order.order_id]))[order.order_id]
     publish(
         session,
         PaymentReversed(
@@ -66,7 +64,7 @@ async def lose(session: AsyncSession, payment: Payment, order: Order) -> None:
             payment_id=payment.payment_id,
             learner_id=order.learner_id,
             reason_code=payment.reason_code or payment.provider_status,
-            lines=tuple(announced(line) for line in lines if line.order_line_id not in gone_back),
+            lines=tuple(map(announced, await lines_not_given_back(session, order.order_id))),
             reversed_at=next_announcement_at(session, order),
         ),
     )
@@ -103,7 +101,8 @@ async def _reopen(session: AsyncSession, payment: Payment) -> Sequence[Refund]:
     other = aliased(Refund)
     goes_back = exists().where(other.order_line_id == Refund.order_line_id, other.status != RefundStatus.CANCELLED)
     own = Refund.payment_id == payment.payment_id, Refund.status == RefundStatus.CANCELLED
-    refunds = (await session.scalars(select(Refund).where(*own, ~goes_back))).all()
+    to_pay = select(Refund).where(*own, Refund.reason_code != Reason.NOT_PAID_FOR, ~goes_back)
+    refunds = (await session.scalars(to_pay.order_by(Refund.requested_at, Refund.refund_id))).all()
     for refund in refunds:
         made = await provider_refunds_of(session, refund.refund_id)
         # Where a part was paid, finance sends the rest.

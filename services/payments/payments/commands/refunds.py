@@ -117,6 +117,26 @@ async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reas
     return await _request(session, payment, owed, order, reason=reason, by=by, line=line)
 
 
+async def note_unpaid(session: AsyncSession, order: Order, payment: Payment, line: OrderLine) -> None:
+    """Note that a payment that pays the order again does not pay for this line. The order must be locked."""
+    session.add(
+        Refund(
+            refund_id=new_id(),
+            order_id=order.order_id,
+            order_line_id=line.order_line_id,
+            payment_id=payment.payment_id,
+            learner_id=order.learner_id,
+            amount_minor=line.due_minor,
+            currency=payment.currency,
+            reason_code=Reason.NOT_PAID_FOR,
+            requested_by="policy",
+            requested_at=now(session),
+            status=RefundStatus.CANCELLED,
+        )
+    )
+    await session.flush()
+
+
 async def owe_again(session: AsyncSession, order: Order) -> None:
     """Owe lines whose refund was cancelled with its payment from the payment that pays the order now, so far as that
     paid for them. The order must be locked."""

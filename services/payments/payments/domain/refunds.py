@@ -91,6 +91,8 @@ class Reason(StrEnum):
     ALREADY_BOUGHT = "already_bought"
     GOODWILL = "goodwill"
     COMPLAINT = "complaint"
+    NOT_PAID_FOR = "not_paid_for"
+    """Nothing goes back: notes of a line that this payment, which pays the order again, does not pay for it."""
 
 
 GRANTED: Final = frozenset({Reason.GOODWILL, Reason.COMPLAINT})

@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.domain.refunds import RefundStatus
+from payments.domain.refunds import Reason, RefundStatus
 from payments.domain.unmatched import Why
 from payments.tables import (
     Dispute,
@@ -78,7 +78,7 @@ async def refunds_page(
     if status == RefundStatus.FAILED:
         known = list(RefundStatus)
         states += [one for one in (await session.scalars(_REFUND_STATES)).all() if one not in known]
-    found = [select(Refund).where(Refund.status == one) for one in states]
+    found = [select(Refund).where(Refund.status == one, Refund.reason_code != Reason.NOT_PAID_FOR) for one in states]
     return await paginate_each(session, found, paging, by=[Refund.requested_at, Refund.refund_id])
 
 

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from payments.domain.orders import UNPAID, Offer, OrderStatus
-from payments.domain.refunds import RefundStatus
+from payments.domain.refunds import Reason, RefundStatus
 from payments.queries.payments import is_being_paid
 from payments.tables import (
     BasketItem,
@@ -76,8 +76,14 @@ def _was_passed(enrolment_id: _EnrolmentId) -> ColumnElement[bool]:
     )
 
 
-WAS_GIVEN_BACK: Final = exists().where(Refund.order_line_id == OrderLine.order_line_id)
-"""Also a line that was to be given back before the payment for it was lost."""
+_PAYING = aliased(Confirmation)
+_IS_NOTE: Final = Refund.reason_code == Reason.NOT_PAID_FOR
+WAS_GIVEN_BACK: Final = exists().where(
+    Refund.order_line_id == OrderLine.order_line_id,
+    or_(~_IS_NOTE, exists().where(_PAYING.payment_id == Refund.payment_id)),
+)
+"""Also a line that was to be given back before the payment for it was lost, and one that the payment which pays the
+order does not pay for."""
 
 
 async def bought_courses(
@@ -92,7 +98,8 @@ async def bought_courses(
     """
     goes_back = exists().where(
         Refund.order_line_id == OrderLine.order_line_id,
-        or_(Refund.status != RefundStatus.CANCELLED, Refund.payment_id != Confirmation.payment_id),
+        # A note is of the payment that pays the order, a refund without money of one that did before.
+        or_(Refund.status != RefundStatus.CANCELLED, (Refund.payment_id != Confirmation.payment_id) != _IS_NOTE),
     )
     paid = and_(Order.status == OrderStatus.PAID, ~goes_back)
     ending = and_(

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
-from payments.domain.refunds import ACTIVE, ProviderRefundStatus, RefundStatus
+from payments.domain.refunds import ACTIVE, ProviderRefundStatus, Reason, RefundStatus
 from payments.domain.unmatched import Why
 from payments.queries.orders import lines_not_given_back
 from payments.queries.payments import sum_going_back
@@ -23,9 +23,8 @@ from payments.tables import (
 async def refunds_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, list[Refund]]:
     """Return the refunds of each order, the oldest first."""
     found: dict[UUID, list[Refund]] = {order_id: [] for order_id in order_ids}
-    for refund in await session.scalars(
-        select(Refund).where(Refund.order_id.in_(found)).order_by(Refund.requested_at, Refund.refund_id)
-    ):
+    statement = select(Refund).where(Refund.order_id.in_(found), Refund.reason_code != Reason.NOT_PAID_FOR)
+    for refund in await session.scalars(statement.order_by(Refund.requested_at, Refund.refund_id)):
         found[refund.order_id].append(refund)
     return found
 
@@ -70,16 +69,18 @@ def was_paid() -> ColumnElement[bool]:
 
 async def lines_paid_by(session: AsyncSession, payment: Payment) -> list[OrderLine]:
     """Return the lines that the payment which confirmed their order paid for: all but those given back before it
-    came."""
+    came, or given up."""
     own, other = aliased(Refund), aliased(Refund)
     of_line = own.order_line_id == OrderLine.order_line_id, own.payment_id == payment.payment_id
+    unpaid = exists().where(*of_line, own.reason_code == Reason.NOT_PAID_FOR)
     before = exists().where(
         other.order_line_id == OrderLine.order_line_id,
         other.payment_id != payment.payment_id,
+        other.reason_code != Reason.NOT_PAID_FOR,
         other.requested_at <= (payment.funded_at or payment.seen_at),
     )
     paid_for = or_(~before, exists().where(*of_line))
-    statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, paid_for)
+    statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, paid_for, ~unpaid)
     return list(await session.scalars(statement.order_by(OrderLine.position)))
 
 
@@ -109,13 +110,15 @@ async def not_ours_among(session: AsyncSession, provider: str, provider_refund_i
 
 
 async def are_ahead(session: AsyncSession, refund: Refund) -> bool:
-    """Return whether another refund of the same payment is to be sent, or with the provider, before this one."""
+    """Return whether another refund of the same payment is to be sent, or with the provider, before this one. Those to
+    be sent are sent in the order in which they were asked for."""
+    earlier = tuple_(Refund.requested_at, Refund.refund_id) < (refund.requested_at, refund.refund_id)
     ahead = select(
         exists().where(
             Refund.order_id == refund.order_id,
             Refund.payment_id == refund.payment_id,
             Refund.refund_id != refund.refund_id,
-            Refund.status.in_(ACTIVE | {RefundStatus.REQUESTED}),
+            or_(Refund.status.in_(ACTIVE), and_(Refund.status == RefundStatus.REQUESTED, earlier)),
         )
     )
     return bool(await session.scalar(ahead))
@@ -135,7 +138,7 @@ async def refunds_without_money(session: AsyncSession, order_id: UUID) -> Sequen
     rows = await session.execute(
         select(Refund, OrderLine)
         .join(OrderLine, OrderLine.order_line_id == Refund.order_line_id)
-        .where(Refund.order_id == order_id, ~alive)
+        .where(Refund.order_id == order_id, Refund.reason_code != Reason.NOT_PAID_FOR, ~alive)
         .order_by(OrderLine.position, Refund.requested_at.desc(), Refund.refund_id.desc())
     )
     return [(refund, line) for refund, line in rows]
