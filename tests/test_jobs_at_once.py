@@ -33,6 +33,8 @@ IN_BATCHES: Final = {
     "credentials: learners, lock of learner": "one learner's new name, then another's lock",
     "payments: lock of basket, orders": "what became of one learner's order, then another's erasure",
     "payments: learners, orders": "likewise",
+    "payments: checkout_attempts, lock of basket": "one learner's course that ended, then another's erasure",
+    "payments: checkout_attempts, learners": "likewise",
 }
 """Only where messages of several kinds are handled in one transaction: each of them keeps to the order, and those about
 several learners come as they come. A deadlock has them tried again one by one."""

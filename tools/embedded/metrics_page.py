@@ -2,6 +2,7 @@
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Final
 
@@ -23,7 +24,8 @@ def page() -> str:
     """Return the Markdown page of all metrics."""
     lines = [_INTRODUCTION, "## Every service", "", *_table(telemetry)]
     for name in NAMES:
-        import_module(f"{name}.jobs")
+        if find_spec(f"{name}.jobs") is not None:
+            import_module(f"{name}.jobs")
         jobs = [module for path, module in sys.modules.items() if path.startswith(f"{name}.jobs")]
         if any(_metrics_of(*jobs)):
             lines += [f"## {name}", "", *_table(*jobs)]

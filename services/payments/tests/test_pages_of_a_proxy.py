@@ -25,6 +25,8 @@ from payments.jobs import close_checkouts
 from payments.tables import CheckoutAttempt
 from shared.due_rows import list_set_aside
 
+from .in_front import InFront
+
 AT = datetime(2026, 11, 2, tzinfo=UTC)
 ORDER = CheckoutOrder(
     "ord_1", 100, "GBP", [Item("1", "A course", 100)], Payer("a@example.org", "A", "B", "GB"), "https://us.example"
@@ -110,23 +112,6 @@ async def test_the_provider_itself_refuses(provider, operation):
         else:
             with pytest.raises(ProviderRefused):
                 await ASKED[operation](provider)
-
-
-class InFront:
-    """Answers in the provider's stead while it is `on`."""
-
-    def __init__(self, app, operation, status, page):
-        self.app, self.operation, self.on = app, operation, True
-        self.answer = status, page
-
-    async def __call__(self, scope, receive, send):
-        if self.on and scope["path"].endswith(self.operation):
-            status, page = self.answer
-            headers = [(b"content-type", b"text/html")]
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": page})
-            return
-        await self.app(scope, receive, send)
 
 
 async def replaced_session(driver):

@@ -10,7 +10,7 @@ from payments.tables import Refund, UnmatchedPayment
 from shared.events.payments import RefundCompleted
 from shared.ids import new_id
 
-from .test_pages_of_a_proxy import InFront
+from .in_front import InFront
 
 URL = "http://service/v1/payment-notifications"
 

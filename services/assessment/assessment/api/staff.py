@@ -69,6 +69,7 @@ router = Router()
 )
 async def make_window(body: WindowRequest, session: Session, caller: CallerOf) -> WindowView:
     """Open a window besides the regular monthly ones."""
+    await windows.must_not_study(session, caller.own_id)
     window = await windows.make_window(session, caller.name, body.opens_at, body.closes_at, body.grace_seconds)
     return window_view(window, now(session))
 
@@ -81,6 +82,7 @@ async def make_window(body: WindowRequest, session: Session, caller: CallerOf) -
 )
 async def close_window(window_id: UUID, session: Session, caller: CallerOf) -> WindowView:
     """Close an open window now instead of at its time."""
+    await windows.must_not_study(session, caller.own_id)
     return window_view(await windows.close_window(session, caller.name, window_id), now(session))
 
 
