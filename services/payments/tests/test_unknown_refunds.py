@@ -5,7 +5,8 @@ from uuid import UUID
 import pytest
 from sqlalchemy import select, update
 
-from payments.jobs import follow_refunds, submit_refunds
+from payments.commands import refund_facts
+from payments.jobs import follow_refunds, refunding, submit_refunds
 from payments.tables import Refund, UnmatchedPayment
 from shared.events.payments import RefundCompleted
 from shared.ids import new_id
@@ -174,3 +175,163 @@ async def test_it_is_explained_in_one_way_and_nothing_else_is(driver, both):
         answer = await close(driver, "nothing_paid", not_ours=True)
     assert (answer.status_code, answer.json()["code"]) == (409, "explanation_needed")
     assert not (await driver.session.scalars(select(UnmatchedPayment.not_ours))).one()
+
+
+async def under_way(driver):
+    """An order that is paid out, with a refund of one line's price under way that we did not ask for."""
+    order, reference = await driver.buy(await driver.sell(), await driver.sell())
+    await driver.deliver(reference)
+    made = driver.sandbox.create_refund(reference, 49500, "", URL)
+    made["plan"] = []
+    await driver.sandbox.run_due()
+    return order, reference, made
+
+
+async def finished(driver, made):
+    driver.clock.advance(seconds=2)
+    driver.sandbox.set_refund_status(made, "finished")
+    await driver.sandbox.run_due()
+
+
+async def refused(driver, refund_id, *, amount, owed):
+    """Naming that refund is refused, and changes nothing."""
+    before = await driver.balances()
+    answer = await close(driver, refund_id=refund_id)
+    said = answer.json()
+    assert (answer.status_code, said["code"]) == (409, "paid_more_than_owed")
+    assert (said["amount_minor"], said["owed_minor"]) == (amount, owed)
+    assert set(await driver.unmatched()) == {"unknown_refund"}
+    assert await driver.balances() == before
+
+
+async def test_one_that_paid_two_lines_is_taken_in_as_neither_and_no_line_is_paid_again(driver):
+    order, reference = await driver.buy(*[await driver.sell() for _ in range(3)])
+    await driver.deliver(reference)
+    made = driver.sandbox.create_refund(reference, 99000, "", URL)
+    await goes_on(driver)
+    refund_ids = [await give_back(driver, order, line) for line in range(2)]
+    await goes_on(driver)
+    for refund_id in refund_ids:
+        await refused(driver, refund_id, amount=99000, owed=49500)
+    await goes_on(driver)
+    assert await paid_back(driver, reference) == [99000]
+    driver.clock.advance(seconds=2)
+    driver.sandbox.set_refund_status(made, "cancelled")  # as the remedy says
+    await goes_on(driver, rounds=6)
+    assert [await status_of(driver, order, line) for line in range(2)] == ["completed", "completed"]
+    assert await driver.balances() == {"cash": 49500, "sales": -49500}
+    assert await driver.unmatched() == {}
+
+
+async def test_parts_are_taken_in_up_to_what_is_owed(driver):
+    order, reference = await driver.buy(await driver.sell(), await driver.sell())
+    await driver.deliver(reference)
+    refund_id = await give_back(driver, order, 0)
+    driver.sandbox.create_refund(reference, 30000, "", URL)
+    await goes_on(driver)
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    driver.sandbox.create_refund(reference, 20000, "", URL)
+    await goes_on(driver)
+    answer = await close(driver, refund_id=refund_id)
+    assert (answer.status_code, answer.json()["owed_minor"]) == (409, 19500)
+
+
+async def test_a_refund_that_is_paid_already_is_not_what_it_paid(driver):
+    order, reference = await driver.buy(await driver.sell(), await driver.sell())
+    await driver.deliver(reference)
+    refund_id = await give_back(driver, order, 0)
+    await goes_on(driver)
+    driver.sandbox.create_refund(reference, 49500, "", URL)
+    await goes_on(driver)
+    await refused(driver, refund_id, amount=49500, owed=0)
+    assert (await close(driver, refund_id=await grant(driver, order, 1))).status_code == 200
+    assert await status_of(driver, order, 1) == "completed"
+    assert await paid_back(driver, reference) == [49500, 49500]
+
+
+async def test_one_called_none_of_ours_by_mistake_is_closed_again_with_what_it_paid(driver):
+    order, _ = await made_by_hand(driver, lines=1)
+    refund_id = await give_back(driver, order, 0)
+    await goes_on(driver)
+    path = f"/v1/unmatched-payments/{(await driver.unmatched())['unknown_refund'].unmatched_id}/closure"
+    assert (await close(driver, not_ours=True)).status_code == 200
+    await goes_on(driver)
+    assert await status_of(driver, order, 0) == "failed"  # the payment has no more money
+    async with driver.service.client("finance") as finance:
+        again = await finance.post(path, json={"note": "It was", "not_ours": True})
+        assert (again.status_code, again.json()["code"]) == (409, "unmatched_payment_ended")
+        right = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+        assert (right.status_code, right.json()["not_ours"], right.json()["note"]) == (200, False, "It was")
+        again = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+        assert (again.status_code, again.json()["code"]) == (409, "unmatched_payment_ended")
+    assert await status_of(driver, order, 0) == "completed"
+    assert await driver.balances() == {}
+    assert await driver.unmatched() == {}
+
+
+@pytest.mark.parametrize("status", ["submitting", "submitted", "completed"])
+async def test_what_was_sent_beside_it_meanwhile_is_not_what_it_paid(driver, status):
+    order, _ = await made_by_hand(driver)
+    refund_id = await give_back(driver, order, 0)
+    path = f"/v1/unmatched-payments/{(await driver.unmatched())['unknown_refund'].unmatched_id}/closure"
+    assert (await close(driver, not_ours=True)).status_code == 200
+    if status == "submitting":  # as a sender leaves it that gets no answer
+        of_it = update(Refund).where(Refund.refund_id == UUID(refund_id))
+        await driver.session.execute(of_it.values(status=status, submitted_at=driver.clock()))
+    elif status == "submitted":
+        await driver.run(submit_refunds)
+    else:
+        await goes_on(driver)
+    assert await status_of(driver, order, 0) == status
+    async with driver.service.client("finance") as finance:
+        answer = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+    assert (answer.status_code, answer.json()["code"]) == (409, "paid_more_than_owed")
+    assert answer.json()["owed_minor"] == 0
+
+
+@pytest.mark.parametrize("looks", ["job", "callback"])
+async def test_what_is_explained_while_somebody_looks_at_it_is_not_shown_again(driver, monkeypatch, looks):
+    order, _, made = await under_way(driver)
+    refund_id, other_id = [await give_back(driver, order, line) for line in range(2)]
+    where, what = (refunding, "_match_refunds") if looks == "job" else (refund_facts, "find_refund")
+    look, answers = getattr(where, what), []
+
+    async def and_finance_closes_it(*args):
+        seen = await look(*args)
+        if not answers:
+            answers.append(None)
+            answers.append(await close(driver, refund_id=refund_id))
+        return seen
+
+    if looks == "job":
+        await finished(driver, made)
+    monkeypatch.setattr(where, what, and_finance_closes_it)
+    if looks == "job":
+        await driver.run(submit_refunds)
+    else:
+        await finished(driver, made)
+    assert answers[1].status_code == 200
+    assert await driver.unmatched() == {}
+    await goes_on(driver)
+    assert [await status_of(driver, order, line) for line in range(2)] == ["completed", "completed"]
+    # Such a row as an earlier release left open.
+    await driver.session.execute(update(UnmatchedPayment).values(ended_at=None, ended_by=None))
+    answer = await close(driver, refund_id=other_id)
+    assert (answer.status_code, answer.json()["code"]) == (409, "paid_another_refund")
+    assert answer.json()["refund_id"] == refund_id
+    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert await driver.unmatched() == {}
+
+
+async def test_one_that_paid_none_of_ours_stays_closed_when_it_finishes(driver):
+    order, reference, made = await under_way(driver)
+    await give_back(driver, order, 0)
+    assert (await close(driver, not_ours=True)).status_code == 200
+    await finished(driver, made)
+    assert await driver.unmatched() == {}
+    await goes_on(driver)
+    assert await status_of(driver, order, 0) == "completed"
+    assert await driver.unmatched() == {}
+    row = (await driver.session.scalars(select(UnmatchedPayment).execution_options(populate_existing=True))).one()
+    assert (row.provider_status, row.ended_by is not None) == ("finished", True)
+    assert await paid_back(driver, reference) == [49500, 49500]

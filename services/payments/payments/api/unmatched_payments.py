@@ -12,7 +12,13 @@ from payments.api.views import (
 )
 from payments.commands import closing
 from payments.domain.orders import OwnOrder
-from payments.domain.unmatched import ExplanationNeeded, RefundOfAnotherPayment, UnmatchedPaymentEnded
+from payments.domain.unmatched import (
+    ExplanationNeeded,
+    PaidAnotherRefund,
+    PaidMoreThanOwed,
+    RefundOfAnotherPayment,
+    UnmatchedPaymentEnded,
+)
 from payments.queries.finance import unmatched_page
 from payments.tables import UnmatchedPayment
 from shared.web import (
@@ -55,6 +61,8 @@ async def list_unmatched_payments(
         UnmatchedPaymentEnded,
         ExplanationNeeded,
         RefundOfAnotherPayment,
+        PaidAnotherRefund,
+        PaidMoreThanOwed,
         ProviderUnavailable,
         ProviderRefused,
     ),
@@ -66,7 +74,9 @@ async def close_unmatched_payment(
     about it.
 
     Of an unknown refund of a payment of ours it is said what it paid, for other refunds of that payment wait: one of
-    ours, which then stands as the provider reports it, or none of ours; then the others are sent beside it.
+    ours, which then stands as the provider reports it, or none of ours; then the others are sent beside it. It may be
+    of no more than is neither paid nor being paid of ours. What was closed as none of ours is closed again with the
+    refund that it paid.
     """
     explanation = closing.Explanation(closure.refund_id, closure.not_ours)
     return _unmatched(

@@ -58,8 +58,8 @@ async def apply_refund_fact(
         )
         return "unmatched"
     if refund_id is None:
-        payment = await payment_by_reference(session, provider, fact.payment_reference)
-        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
+        refund_id = await _find_or_show(session, provider, fact)
+    if refund_id is None:
         return "unmatched"
     order = await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
     refund = await fetch(session, Refund, refund_id, lock=True)
@@ -103,6 +103,19 @@ async def apply_refund_fact(
         await unmatched.end_unmatched(session, provider, refund_ids, Why.REFUNDED_TWICE)
     _plan_question(session, refund, policy, fetched=fetched, again=fetched and made is not None)
     return "applied"
+
+
+async def _find_or_show(session: AsyncSession, provider: str, fact: RefundFact) -> UUID | None:
+    """Return the id of our refund if finance has said it meanwhile; else show finance this one."""
+    of_payment = Payment.provider == provider, Payment.reference == fact.payment_reference
+    order_id = await session.scalar(select(Payment.order_id).where(*of_payment))
+    if order_id is not None:
+        await fetch(session, Order, order_id, lock=True)
+        if (refund_id := await find_refund(session, fact)) is not None:
+            return refund_id
+    payment = await payment_by_reference(session, provider, fact.payment_reference)
+    await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
+    return None
 
 
 async def _without_effect(

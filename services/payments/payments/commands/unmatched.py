@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import and_, case, null, update
+from sqlalchemy import and_, case, false, null, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -38,7 +38,8 @@ async def show_to_finance(
     """Show finance what cannot be placed or needs a decision: once for a reference and a reason, as last reported.
 
     What finance has closed is shown again when something else is reported. So is a refund of our payment that was
-    closed, as by an earlier release, without a word about what it paid: refunds wait for that.
+    closed, as by an earlier release, without a word about what it paid: refunds wait for that. One that paid none of
+    ours stays closed, however far it comes.
     """
     at = now(session)
     values = {
@@ -49,12 +50,11 @@ async def show_to_finance(
         "order_id": order_id,
         "payment_id": payment_id,
     }
-    closed = and_(
-        UnmatchedPayment.ended_by.is_not(None),
-        *(getattr(UnmatchedPayment, name).is_not_distinct_from(value) for name, value in values.items()),
-    )
-    if reason is Why.UNKNOWN_REFUND and payment_id is not None:
-        closed = and_(closed, UnmatchedPayment.not_ours)
+    same = {name: getattr(UnmatchedPayment, name).is_not_distinct_from(value) for name, value in values.items()}
+    if reason is Why.UNKNOWN_REFUND:
+        as_far = false() if payment_id is not None else same["provider_status"]
+        same["provider_status"] = or_(UnmatchedPayment.not_ours, as_far)
+    closed = and_(UnmatchedPayment.ended_by.is_not(None), *same.values())
     kept = {one.name: case((closed, one), else_=null()) for one in (_COLUMNS.ended_at, _COLUMNS.ended_by)}
     said = {"reference": reference, "reason": reason}
     log_once_committed(session, log, logging.ERROR, "for finance to look at", said)

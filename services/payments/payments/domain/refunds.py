@@ -119,6 +119,15 @@ def paid_of(made: Iterable[Made], currency: str) -> int | None:
     return sum(one.amount_minor for one in finished)
 
 
+def owed_of(amount_minor: int, made: Iterable[Made]) -> int:
+    """Return how much of a refund of that amount is neither paid nor being paid, in minor units.
+
+    What the bank sent back may be paid by another of the provider's refunds.
+    """
+    covers = {ProviderRefundStatus.FINISHED, *UNDER_WAY}
+    return max(0, amount_minor - sum(one.amount_minor for one in made if one.status in covers))
+
+
 class ProviderRefundStatus(StrEnum):
     """How far a refund has come at the provider, in our words: each adapter translates its provider's into them."""
 

@@ -26,6 +26,18 @@ class RefundOfAnotherPayment(Conflict):
     remedy = "Look up at the provider of which payment it is, and name a refund of that."
 
 
+class PaidAnotherRefund(Conflict):
+    """A refund at the provider pays one refund of ours, and of this one it is known which."""
+
+    remedy = "Name the refund of ours in `refund_id` of the answer."
+
+
+class PaidMoreThanOwed(Conflict):
+    """A refund at the provider is taken in as one of ours up to what is neither paid of it nor being paid."""
+
+    remedy = "Name the refund it paid; if it paid more, have the provider cancel it, or close it as `not_ours`."
+
+
 class Why(StrEnum):
     """Why finance is shown a payment or a message of the provider; `MEANINGS` has each in words."""
 
@@ -63,7 +75,9 @@ MEANINGS: Final[Mapping[Why, tuple[str, str]]] = {
         "a refund that we did not ask for, or that was lost when the database was set back",
         (
             "find at the provider who made it and for what, and close this with the `refund_id` that it paid (where "
-            "there is none, grant the line's refund first), or as `not_ours`: other refunds of the payment wait for it"
+            "there is none, grant the line's refund first), or as `not_ours`: other refunds of the payment wait for it."
+            " One that paid several, or more than was owed, have cancelled there, or close as `not_ours`. One closed "
+            "so by mistake is closed again with its `refund_id`"
         ),
     ),
     Why.UNKNOWN_STATUS: ("a status that is not known here", "look at the provider what it means, and tell support"),

@@ -250,9 +250,12 @@ async def _explain(work: Work, claim: _LeasedRefund, unexplained: Sequence[Refun
     async with work.database.transaction() as session:
         order = await session.get_one(Order, refund.order_id, with_for_update={"key_share": True})
         row = await session.get_one(Refund, refund.refund_id, with_for_update={"key_share": True})
+        pause = SETTLING
         for one in unexplained:
+            if await find_refund(session, one) is not None and is_of_payment(one, payment):
+                continue  # finance has said meanwhile what it paid
             await unmatched.show_refund(session, provider.name, one, Why.UNKNOWN_REFUND, payment)
-        pause = policy_of(order.regulations_version).ask_every
+            pause = policy_of(order.regulations_version).ask_every
         if row.submitted_at is not None:  # and so one of them may be this one
             if row.revision == claim.revision:
                 row.ask_at = work.now() + pause
