@@ -100,7 +100,7 @@ async def test_why_an_order_is_refused(driver):
         assert said(refused) == (409, "registration_needed")
         assert int(refused.headers["Retry-After"]) > 0, "the registration may be on its way"
         assert "registered just now" in refused.json()["detail"]
-        assert "registered just now" in (RegistrationNeeded.remedy or "")
+        assert "just done so" in (RegistrationNeeded.remedy or "")
         await driver.register()
         await driver.withdraw(course_id)
         refused = await client.post("/v1/orders")

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from payments.adapters.flywire import sign
 from payments.jobs import (
@@ -341,6 +342,8 @@ async def test_an_expired_orders_page_is_closed_even_when_the_provider_is_away_f
     driver.sandbox.books.put(
         "session", session_id, {**driver.sandbox.session(session_id), "expires_at": "2027-01-01T00:00:00Z"}
     )
+    lasts = datetime(2027, 1, 1, tzinfo=UTC)  # it is asked about for as long
+    await driver.session.execute(update(CheckoutAttempt).values(session_expires_at=lasts))
     driver.clock.advance(hours=24)
     with monkeypatch.context() as patch:
         patch.setattr(driver.provider, "app", broken)
