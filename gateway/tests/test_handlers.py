@@ -147,4 +147,5 @@ async def test_that_no_operators_are_left_who_could_give_roles_is_logged_loudly(
         )
         for account_id, warnings in ((first, 1), (second.account_id, 2), (second.account_id, 2)):
             await inbox.receive(session, anonymised(account_id))
+            await session.commit()
             assert [r.levelname for r in caplog.records if "operator" in r.message] == ["ERROR"] * warnings
