@@ -156,8 +156,8 @@ async def test_one_budget_covers_a_document_and_everything_it_refers_to() -> Non
     parts = [sign(badge(one)) for one in range(60)]
     document = sign(extended(transcript(parts, refreshService={"id": where, "type": "1EdTechCredentialRefresh"})))
     pages = {where: sign(transcript(parts, validFrom="2026-07-02T09:00:00Z"))}
-    alone = await costs(sign(transcript(parts)))
-    limits = Limits(seconds=alone * 1.5)
+    alone = max([await costs(sign(transcript(parts))) for _ in range(3)])  # a shared processor is not always as fast
+    limits = Limits(seconds=alone * 1.3)
     assert (await foreign.verify(sign(transcript(parts)), verifier=Verifier(limits, Outside(limits)))).verified
     with pytest.raises(TooCostly):
         await foreign.verify(document, Elsewhere(**pages), verifier=Verifier(limits, Outside(limits)))
