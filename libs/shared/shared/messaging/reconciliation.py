@@ -102,7 +102,8 @@ class Reconciler:
             log.warning("the feed did not end yet", extra={"source": source, "read": str(error)})
         except ForeignFeed as error:
             self._foreign.add(source)
-            log.error("the feed is not read", extra={"source": source, "error": str(error)})  # noqa: TRY400
+            said = {"source": source, "error": str(error)}
+            log.error("the feed is not read", extra=said)  # noqa: TRY400 - the trace says nothing more
         except FeedAway as error:
             log.warning("feed not read", extra={"source": source, "error": repr(error.__cause__ or error)})
         except Exception as error:  # noqa: BLE001 - logged by note_outage
