@@ -23,6 +23,7 @@ from payments.jobs import refunding
 from payments.queries.payments import unreturned
 from shared import due_rows
 from shared.messaging import retrying
+from shared.testing.replacing import Faithful
 from simulation.faults_of_kinds import EDITS, LIVED_TOO, Edit, Patch, patch_everywhere
 
 
@@ -131,11 +132,15 @@ def a_message_that_waits_is_given_up_like_a_failed_one(patch: Patch) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    bring_back: Callable[[Patch], None]
+    change: Callable[[Patch], None]
     test: str
     """The pytest node that must fail with the fault."""
     needs: frozenset[str] | None = None
     """Behaviours without which no life can meet the fault; None where the simulator need not find it."""
+
+    def bring_back(self, patch: Patch) -> None:
+        """Make the change. Raises CalledOtherwise where a function is called otherwise by now than what replaces it."""
+        self.change(Faithful(patch).setattr)
 
 
 _PAYMENTS: Final = "services/payments/tests"

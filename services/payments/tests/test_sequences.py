@@ -61,6 +61,11 @@ async def test_in_the_end_our_ledger_is_the_providers_books(open_driver, monkeyp
     await live(open_driver, monkeypatch, seed, kind)
 
 
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_can_be_brought_back(monkeypatch, name):
+    FAULTS[name].bring_back(monkeypatch)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 async def test_the_sequences_are_not_blind(open_driver, monkeypatch, name):

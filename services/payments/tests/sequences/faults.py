@@ -24,6 +24,7 @@ from shared import due_rows
 from shared.access import refuse_own
 from shared.database import fetch
 from shared.due_rows import for_each_in_transaction
+from shared.testing.replacing import Faithful
 
 from .faults_of_words import (
     a_payment_without_our_reference_is_not_ours,
@@ -306,7 +307,7 @@ def a_loss_stays_shown_when_it_is_none(patch):
 
 
 def a_course_of_two_open_orders_is_sold_twice(patch):
-    async def nothing(session, learner_id, at):
+    async def nothing(session, learner_id, at, *, beside=None):
         return frozenset()
 
     _everywhere(patch, bought_courses, nothing)
@@ -314,7 +315,7 @@ def a_course_of_two_open_orders_is_sold_twice(patch):
 
 @dataclass(frozen=True)
 class Fault:
-    bring_back: Callable[[Any], None]
+    change: Callable[[Any], None]
     seen_as: str
     """How what the first of these lives says of it begins."""
     begin: int = 0
@@ -323,11 +324,15 @@ class Fault:
     """Lives without these are passed over: they cannot meet it."""
     kind: type[Life] = Life
 
+    def bring_back(self, patch):
+        """Make the change. Raises CalledOtherwise where a function is called otherwise by now than what replaces it."""
+        self.change(Faithful(patch.setattr))
+
 
 def _fault(
-    bring_back: Callable[[Any], None], seen_as: str, begin: int, *needs: str, kind: type[Life] = Life
+    change: Callable[[Any], None], seen_as: str, begin: int, *needs: str, kind: type[Life] = Life
 ) -> tuple[str, Fault]:
-    return bring_back.__name__, Fault(bring_back, seen_as, begin, frozenset(needs), kind)
+    return change.__name__, Fault(change, seen_as, begin, frozenset(needs), kind)
 
 
 FAULTS = dict(
