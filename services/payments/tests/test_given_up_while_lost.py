@@ -7,47 +7,13 @@ from sqlalchemy import select
 
 from payments.jobs import close_checkouts, submit_refunds
 from payments.tables import CheckoutAttempt
-from shared.events.assessment import AttemptsExhausted, CreditRevoked
-from shared.events.enrolment import EnrolmentCancelled, EnrolmentFailed
+from shared.events.assessment import CreditRevoked
 from shared.events.payments import DuplicateDetected, PaymentRestored, RefundRequested
 from shared.ids import new_id
-from shared.messaging.tables import QueuedEmail
 
-from .disputes import close, delivered, dispute, refused
-from .enrolments import activated
+from .disputes import close, dispute, refused
+from .endings import OF_BOTH, OF_ONE, OF_OTHER, bought, e_mailed, end, grant, lose
 from .orders import order_anew, said
-
-OF_BOTH, OF_ONE, OF_OTHER = 109000, 49500, 59500
-
-
-async def bought(driver, *prices):
-    """A delivered order of courses that were activated; the order, its payment, and the enrolments by line."""
-    titles = ["Given Up", "Still Wanted"]
-    order, payment = await delivered(driver, *[await driver.sell(p, t) for p, t in zip(prices, titles, strict=False)])
-    begun = [activated(order, line, learner_id=driver.learner_id) for line in range(len(prices))]
-    await driver.consume(*begun)
-    return order, payment, [one.enrolment_id for one in begun]
-
-
-async def lose(driver, payment):
-    driver.clock.advance(seconds=1)
-    await driver.status(payment, "reversed")
-
-
-def end(driver, order, enrolments, kind="withdrawn", line=0):
-    who = {
-        "enrolment_id": enrolments[line],
-        "learner_id": driver.learner_id,
-        "course_id": UUID(order["lines"][line]["course_id"]),
-    }
-    match kind:
-        case "attempts exhausted":
-            return AttemptsExhausted(**who, attempts_used=3, exhausted_at=driver.clock())
-        case "failed":
-            return EnrolmentFailed(**who, sequence=3, failed_at=driver.clock())
-        case reason:
-            return EnrolmentCancelled(**who, reason_code=reason, sequence=3, cancelled_at=driver.clock())
-
 
 ENDS = ["withdrawn", "payment_lost", "failed", "attempts exhausted"]
 
@@ -56,11 +22,6 @@ async def asked(driver, order):
     answer = await driver.checkout(order)
     assert answer.status_code == 201, answer.text
     return answer.json()["amount"]["amount_minor"]
-
-
-async def e_mailed(driver, kind):
-    texts = select(QueuedEmail.text).where(QueuedEmail.kind == kind).order_by(QueuedEmail.email_id)
-    return (await driver.session.scalars(texts)).all()
 
 
 @pytest.mark.parametrize("kind", ENDS)
@@ -198,13 +159,6 @@ async def test_the_order_of_what_was_bought_meanwhile_is_left_alone_when_the_mon
     another = (await dispute(driver, order, payment_reference=reference)).json()
     await close(driver, another["dispute_id"], "won")
     assert (await driver.read(anew))["status"] == "placed"
-
-
-async def grant(driver, order, line=0):
-    line_id = order["lines"][line]["order_line_id"]
-    async with driver.service.client("finance") as finance:
-        path = f"/v1/orders/{order['order_id']}/lines/{line_id}/granted-refund"
-        return await finance.post(path, json={"reason_code": "goodwill"})
 
 
 async def test_finance_gives_back_a_course_whose_money_is_lost_and_moves_none(driver):

@@ -9,7 +9,7 @@ from shared.events.enrolment import ActivationRefused
 from shared.events.payments import RefundRequested
 
 from .disputes import close, dispute
-from .test_given_up_while_lost import OF_BOTH, OF_ONE, OF_OTHER, bought, e_mailed, end, grant
+from .endings import OF_BOTH, OF_ONE, OF_OTHER, bought, e_mailed, end, grant
 
 GIVEN_BACK = {"refunded", "granted", "granted while lost", "never given"}
 WITHOUT_REFUND = {"withdrawn", "failed", "attempts exhausted"}
