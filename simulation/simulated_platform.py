@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from datetime import timedelta
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from unittest.mock import patch
+from weakref import WeakSet
 
 import asyncpg
+import fastapi.dependencies.models
 import httpx
 from obstore.store import MemoryStore
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
@@ -66,7 +69,10 @@ class Violation(AssertionError):
 class SimulatedPlatform:
     """The platform of one seed: its time and chance, databases, replicas, network, people, and what went wrong."""
 
+    in_memory: "ClassVar[WeakSet[SimulatedPlatform]]" = WeakSet()
+
     def __init__(self, databases: Databases, worker: str, seed: str, behaviours: frozenset[str] = frozenset()) -> None:
+        self.in_memory.add(self)
         self.databases, self.worker, self.seed, self.behaviours = databases, worker, seed, behaviours
         self.chance = random.Random(seed)
         self.time = instants.SimulatedTime()
@@ -152,6 +158,8 @@ class SimulatedPlatform:
             stack.enter_context(patch.object(shared.messaging.outbox, "envelope", _as_of_its_release))
             stack.enter_context(patch.object(gateway.app, "Hashing", _Hashing))
             stack.enter_context(patch.object(gateway.app, "common_passwords", frozenset))
+            for name in NAMES:  # a module imported later would keep this platform's failpoint
+                import_module(f"{name}.app")
             point = failpoints.failpoint
             for module in list(sys.modules.values()):
                 if getattr(module, "failpoint", None) is point:
@@ -216,6 +224,7 @@ class SimulatedPlatform:
                 await replica.process.database.dispose()
                 await replica.close()
         self.time.forget_databases()
+        _forget_apps()
 
     def replica_of(self, name: str, activity: Activity | None) -> Replica | None:
         living = [one for one in self.replicas[name] if not one.dead]
@@ -308,6 +317,13 @@ class SimulatedPlatform:
         finally:
             self.calm = calm
             current.reset(token)
+
+
+def _forget_apps() -> None:
+    """Empty FastAPI's caches, which keep functions of thousands of routes, and with them every platform that had one."""
+    for cached in vars(fastapi.dependencies.models).values():
+        if hasattr(cached, "cache_clear"):
+            cached.cache_clear()
 
 
 _envelope = shared.messaging.outbox.envelope

@@ -1,6 +1,7 @@
 """A worker process: reads tasks from standard input, one line of JSON each, lives them, and writes their outcomes."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from simulation import faults, scenario
 from simulation.databases import Databases
 from simulation.instants import SimulatedLoop
 from simulation.life import Plan, live
+from simulation.simulated_platform import SimulatedPlatform
 
 JSON = dict[str, Any]  # Any: JSON
 
@@ -39,8 +41,11 @@ async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JS
             violations = await live(databases, worker, plan, begun)
         except Exception:  # noqa: BLE001 - a fault of the simulator itself or of its libraries
             violations = [f"the simulator broke: {traceback.format_exc()[-500:]}"]
+    if task.get("collect"):
+        gc.collect()
     return {
         "seed": plan.seed,
+        "in_memory": len(SimulatedPlatform.in_memory),
         "violations": violations,
         "did": plan.did,
         "behaviours": sorted(plan.behaviours),

@@ -60,6 +60,12 @@ def test_a_fault_brought_back_is_seen(lives):
     ]
 
 
+@pytest.mark.slow
+def test_nothing_is_kept_of_a_life_that_is_over(lives):
+    [life] = lives({"seed": 1, "steps": 3, "collect": True})
+    assert life["in_memory"] == 0
+
+
 async def test_a_failing_life_is_shrunk_to_what_makes_it_fail():
     """Here: steps 17 and 90 together, where callbacks are lost."""
 
