@@ -12,7 +12,7 @@ from datetime import timedelta
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from unittest.mock import patch
 from weakref import WeakSet
 
@@ -62,6 +62,10 @@ _ID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}")
 _WAITING: Final = "select pid from pg_stat_activity where datname like $1 and wait_event_type = 'Lock'"
 
 
+IN_MEMORY: Final = WeakSet["SimulatedPlatform"]()
+"""All platforms of this process that something still refers to."""
+
+
 class Violation(AssertionError):
     """Something that must hold does not."""
 
@@ -69,10 +73,8 @@ class Violation(AssertionError):
 class SimulatedPlatform:
     """The platform of one seed: its time and chance, databases, replicas, network, people, and what went wrong."""
 
-    in_memory: "ClassVar[WeakSet[SimulatedPlatform]]" = WeakSet()
-
     def __init__(self, databases: Databases, worker: str, seed: str, behaviours: frozenset[str] = frozenset()) -> None:
-        self.in_memory.add(self)
+        IN_MEMORY.add(self)
         self.databases, self.worker, self.seed, self.behaviours = databases, worker, seed, behaviours
         self.chance = random.Random(seed)
         self.time = instants.SimulatedTime()
@@ -320,7 +322,7 @@ class SimulatedPlatform:
 
 
 def _forget_apps() -> None:
-    """Empty FastAPI's caches, which keep functions of thousands of routes, and with them every platform that had one."""
+    """Empty FastAPI's caches, which keep the functions of thousands of routes, and with them each one's platform."""
     for cached in vars(fastapi.dependencies.models).values():
         if hasattr(cached, "cache_clear"):
             cached.cache_clear()

@@ -16,7 +16,7 @@ from simulation import faults, scenario
 from simulation.databases import Databases
 from simulation.instants import SimulatedLoop
 from simulation.life import Plan, live
-from simulation.simulated_platform import SimulatedPlatform
+from simulation.simulated_platform import IN_MEMORY
 
 JSON = dict[str, Any]  # Any: JSON
 
@@ -45,7 +45,7 @@ async def work(task: JSON, databases: Databases, worker: str, begun: JSON) -> JS
         gc.collect()
     return {
         "seed": plan.seed,
-        "in_memory": len(SimulatedPlatform.in_memory),
+        "in_memory": len(IN_MEMORY),
         "violations": violations,
         "did": plan.did,
         "behaviours": sorted(plan.behaviours),
