@@ -12,7 +12,7 @@ from payments.commands import emails, receipts
 from payments.commands.cancellation import leave_others
 from payments.commands.checkout import apply_quote
 from payments.commands.ledger import post
-from payments.commands.losses import confirm_with, return_duplicate
+from payments.commands.losses import confirm_with, lose, return_duplicate
 from payments.commands.orders import announced, close_checkouts, next_announcement_at
 from payments.commands.refunds import note_unpaid, refund_line, return_money
 from payments.commands.underpayment import reconsider, return_underpaid
@@ -24,6 +24,7 @@ from payments.domain.public_urls import PublicUrls
 from payments.domain.refunds import Reason
 from payments.domain.unmatched import Why
 from payments.queries.orders import (
+    begun_for,
     bought_courses,
     lines_not_given_back,
     lines_of,
@@ -31,10 +32,10 @@ from payments.queries.orders import (
     lock_open_orders,
     offers,
 )
-from payments.queries.payments import confirming_payment
+from payments.queries.payments import confirming_payment, forgotten_payment
 from payments.tables import CheckoutAttempt, Confirmation, Learner, Order, OrderLine, Payment
 from shared.committed_log import log_once_committed
-from shared.database import now
+from shared.database import fetch, now
 from shared.events.payments import AmountMismatch, PaymentConfirmed, PaymentRestored, ReceiptIssued
 from shared.messaging import publish
 
@@ -121,8 +122,8 @@ class _Wares:
 
 
 async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine], *, late: bool) -> _Wares:
-    """Return which lines the money can buy: nothing twice, and for an order that had ended only what is still on
-    sale."""
+    """Return which lines the money can buy: nothing twice, and for an order that had ended only what is still on sale,
+    or was opened for money of which this database has forgotten that it came."""
     wanted = [line.course_id for line in lines]
     sellable: set[UUID] = set(wanted)
     if late or order.expires_at <= now(session):
@@ -131,6 +132,7 @@ async def _wares(session: AsyncSession, order: Order, lines: Sequence[OrderLine]
         gone = (await session.get_one(Learner, order.learner_id)).anonymised_at is not None
         left = gone or order.status == OrderStatus.CANCELLED
         sellable = set() if left else set(await offers(session, wanted, now(session)))
+        sellable |= await begun_for(session, order.order_id, order.learner_id)
     had = await bought_courses(session, order.learner_id, now(session), beside=order.order_id)
     return _Wares(
         sold=[line for line in lines if line.course_id in sellable - had],
@@ -148,7 +150,25 @@ async def _confirm(
     wares: _Wares,
     public_urls: PublicUrls,
 ) -> None:
-    at, lines = now(session), [*wares.sold, *wares.unsold]
+    lines = [*wares.sold, *wares.unsold]
+    await _record_purchase(session, payment, order, attempt, lines=lines, sold=wares.sold)
+    await emails.confirm_purchase(session, order, wares.sold, public_urls, unsold=wares.unsold)
+    for line in wares.unsold:
+        reason = Reason.ALREADY_BOUGHT if line in wares.bought else Reason.ACTIVATION_IMPOSSIBLE
+        await refund_line(session, order, line, reason, "policy")
+    await _end_payment(session, payment, order, attempt, due=attempt.amount_minor)
+
+
+async def _record_purchase(
+    session: AsyncSession,
+    payment: Payment,
+    order: Order,
+    attempt: CheckoutAttempt,
+    *,
+    lines: Sequence[OrderLine],
+    sold: Sequence[OrderLine],
+) -> None:
+    at = now(session)
     await session.execute(
         insert(Confirmation).values(order_id=order.order_id, payment_id=payment.payment_id, confirmed_at=at)
     )
@@ -169,7 +189,7 @@ async def _confirm(
             amount_minor=attempt.amount_minor,
             currency=order.currency,
             method=payment.method,
-            lines=tuple(map(announced, wares.sold)),
+            lines=tuple(map(announced, sold)),
             confirmed_at=at,
         ),
     )
@@ -185,11 +205,24 @@ async def _confirm(
             issued_at=at,
         ),
     )
-    await emails.confirm_purchase(session, order, wares.sold, public_urls, unsold=wares.unsold)
-    for line in wares.unsold:
-        reason = Reason.ALREADY_BOUGHT if line in wares.bought else Reason.ACTIVATION_IMPOSSIBLE
-        await refund_line(session, order, line, reason, "policy")
-    await _end_payment(session, payment, order, attempt, due=attempt.amount_minor)
+
+
+async def lose_forgotten(session: AsyncSession, order_id: UUID) -> None:
+    """Record that the payment is lost which opened an order's enrolments, where this database has forgotten that it was
+    there: it was put back, and the provider has taken the payment back meanwhile.
+
+    To other services it came, and is gone. Where another payment of the order is there, or on its way, that one pays.
+    """
+    order = await fetch(session, Order, order_id, lock=True)
+    found = await forgotten_payment(session, order_id)
+    if found is None:
+        return
+    payment, attempt = found
+    payment.use, payment.state, payment.funded_at = Use.ORDER, State.LOST, now(session)
+    payment.revision += 1
+    lines = (await lines_of(session, [order_id]))[order_id]
+    await _record_purchase(session, payment, order, attempt, lines=lines, sold=lines)
+    await lose(session, payment, order)
 
 
 async def _confirm_again(

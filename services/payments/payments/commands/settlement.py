@@ -36,7 +36,7 @@ from shared.events.payments import (
     PaymentFailed,
     PaymentSettled,
 )
-from shared.ids import new_id
+from shared.ids import id_of
 from shared.messaging import publish
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,8 @@ async def ask_again(session: AsyncSession, provider: str, reference: str, extern
 
 def _first_seen(session: AsyncSession, provider: str, fact: PaymentFact, attempt: CheckoutAttempt) -> Payment:
     payment = Payment(
-        payment_id=new_id(),
+        # To others it is the payment that it was before this database lost its history.
+        payment_id=id_of(f"payment {provider} {fact.reference}"),
         provider=provider,
         reference=fact.reference,
         attempt_id=attempt.attempt_id,

@@ -19,13 +19,14 @@ from payments.adapters.provider import (
     ProviderUnclear,
     Unreadable,
 )
-from payments.commands import comparison, unmatched
+from payments.commands import comparison, income, unmatched
 from payments.commands.refund_facts import apply_refund_fact
 from payments.domain.refunds import RefundFact
 from payments.domain.unmatched import Why
 from payments.jobs.asking import ask_about_payment, take_in_payment
 from payments.jobs.paging import ListIncomplete, Walk
 from payments.jobs.refunding import ask_about_refund
+from payments.queries.payments import forgotten_payments
 from payments.tables import Comparison, Payment
 from shared import telemetry
 from shared.clock import CLOCKS_APART, later
@@ -63,6 +64,7 @@ async def compare_with_provider(work: Work) -> None:
             log.warning("the provider is away; the comparison goes on later", extra={"page": run.page})
             return
         run = await _advance(work, run, more=more)
+    await _lose_forgotten(work, run)
     # All that differs was looked at.
     await forget(work, NAME, run.began_at)
     if not any(walk.broken_off for walk in walks.values()):
@@ -210,6 +212,21 @@ async def _look_for(work: Work, payment_id: UUID) -> None:
         log.exception("the provider does not have it", extra={"payment": str(payment_id), "error": error.detail})
         async with work.database.transaction() as session:
             await unmatched.show_own_payment(session, await session.get_one(Payment, payment_id), Why.NOT_AT_PROVIDER)
+
+
+async def _lose_forgotten(work: Work, run: Comparison) -> None:
+    """Lose the payments that were taken back before this database knew of them. It is after the list that all payments
+    of an order are known: one that was declined is not the one which paid."""
+    window = Payment.provider == run.provider, Payment.seen_at >= run.since
+    async with work.database.transaction() as session:
+        order_ids = (await session.scalars(forgotten_payments().where(*window).distinct())).all()
+
+    async def lose(order_id: UUID) -> None:
+        async with work.database.transaction() as session:
+            await income.lose_forgotten(session, order_id)
+
+    for order_id in order_ids:
+        await _alone(work, str(order_id), "forgotten", lose(order_id))
 
 
 async def _alone(work: Work, reference: str, kind: str, settling: Awaitable[None]) -> None:

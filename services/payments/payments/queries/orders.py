@@ -138,6 +138,12 @@ _IS_OF_PAID_LINE: Final = exists().where(
 back may have."""
 
 
+async def begun_for(session: AsyncSession, order_id: UUID, learner_id: UUID) -> frozenset[UUID]:
+    """Return the courses in which the learner has, or had, an enrolment that was opened for this order."""
+    of_order = BegunEnrolment.learner_id == learner_id, BegunEnrolment.order_id == order_id
+    return frozenset(await session.scalars(select(BegunEnrolment.course_id).where(*of_order)))
+
+
 async def ratified_among(session: AsyncSession, lines: Collection[OrderLine]) -> frozenset[UUID]:
     """Return the enrolments of these lines of which a board has ratified a result."""
     begun = [line.enrolment_id for line in lines if line.enrolment_id is not None]

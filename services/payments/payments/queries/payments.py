@@ -6,11 +6,13 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from payments.domain.disputes import DisputeOutcome
-from payments.domain.payments import FUNDED, UNDER_WAY, Use
+from payments.domain.payments import DEAD, FUNDED, UNDER_WAY, ProviderStatus, Use
 from payments.domain.refunds import RefundStatus
 from payments.tables import (
+    BegunEnrolment,
     CheckoutAttempt,
     Confirmation,
     Dispute,
@@ -110,6 +112,45 @@ async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment |
         .join(Confirmation, Confirmation.payment_id == Payment.payment_id)
         .where(Confirmation.order_id == order_id)
     )
+
+
+def forgotten_payments() -> Select[UUID]:
+    """Select orders whose enrolments were opened, though by no payment that is known here to have come, where one was
+    taken back: this database has forgotten that it came. If other money is there, or on its way, that pays."""
+    other = aliased(Payment)
+    begun = BegunEnrolment.learner_id == Order.learner_id, BegunEnrolment.order_id == Order.order_id
+    return (
+        select(Payment.order_id)
+        .join(Order, Order.order_id == Payment.order_id)
+        .where(
+            Payment.use.is_(None),
+            Payment.provider_status.in_(DEAD),
+            exists().where(*begun),
+            ~exists().where(Confirmation.order_id == Order.order_id),
+            ~exists().where(other.order_id == Order.order_id, other.state.in_(FUNDED | UNDER_WAY)),
+        )
+    )
+
+
+async def forgotten_payment(session: AsyncSession, order_id: UUID) -> tuple[Payment, CheckoutAttempt] | None:
+    """Return the payment that opened the order's enrolments, was taken back and is forgotten, and its checkout; None
+    where there is none. Of several it is one that the provider took back rather than one that may have been declined,
+    and then the last."""
+    rows = await session.execute(
+        select(Payment, CheckoutAttempt)
+        .join(CheckoutAttempt, CheckoutAttempt.attempt_id == Payment.attempt_id)
+        .where(
+            Payment.order_id.in_(forgotten_payments().where(Payment.order_id == order_id)),
+            Payment.use.is_(None),
+            Payment.provider_status.in_(DEAD),
+            Payment.amount_minor >= CheckoutAttempt.amount_minor,
+            Payment.currency == CheckoutAttempt.currency,
+        )
+        .order_by((Payment.provider_status == ProviderStatus.REVERSED).desc(), Payment.status_at.desc())
+        .limit(1)
+    )
+    found = rows.first()
+    return found and (found[0], found[1])
 
 
 def disputed_payments() -> Select[UUID]:

@@ -1,0 +1,213 @@
+"""Money that was taken back before a database, put back from a copy, knew that it had come: its order is only placed
+there, and enrolment has opened it."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from sqlalchemy import update
+
+from payments.jobs import compare_with_provider, follow_refunds, submit_refunds
+from payments.jobs.asking import take_in_payment
+from payments.tables import Order, Payment
+from shared.events.payments import PaymentConfirmed, PaymentRestored, PaymentReversed
+from shared.ids import id_of, new_id
+from shared.jobs import Work
+
+from .endings import end, grant
+from .enrolments import activated
+from .orders import order_anew, said, transfer
+
+DIED = (("processed", "cancelled"), ("processed", "failed"), ("guaranteed", "reversed"), ("delivered", "reversed"))
+
+
+async def silent(driver) -> None:
+    """What the provider reports from now on is lost with the history."""
+    await driver.control.put("/control/callbacks", json={"mode": "drop"})
+
+
+async def paid_unseen(driver, order, statuses=(), **body) -> str:
+    """A payment of which this database knows nothing; its reference."""
+    answer = await driver.checkout(order, payer={"email": f"{new_id()}@example.org"})
+    session_id = answer.json()["pay_url"].rpartition("/")[2]
+    await silent(driver)
+    reference = (await driver.pay(session_id, **body))["payment_id"]
+    driver.sandbox.payment(reference)["plan"] = []
+    for status in statuses:
+        driver.clock.advance(seconds=1)
+        await driver.status(reference, status)
+    return reference
+
+
+async def opened(driver, order) -> list[UUID]:
+    """The enrolments of the order's lines, of which this database hears."""
+    begun = [activated(order, line, learner_id=driver.learner_id) for line in range(len(order["lines"]))]
+    await driver.consume(*begun)
+    return [one.enrolment_id for one in begun]
+
+
+async def compare(driver) -> None:
+    driver.clock.advance(days=1, minutes=1)
+    await driver.run(compare_with_provider)
+
+
+async def told(driver) -> list[type]:
+    return [type(event) for event in await driver.announced(PaymentConfirmed, PaymentReversed, PaymentRestored)]
+
+
+async def explain(driver, **explanation) -> None:
+    """Finance says of the unknown refund what it paid."""
+    row = (await driver.unmatched())["unknown_refund"]
+    path = f"/v1/unmatched-payments/{row.unmatched_id}/closure"
+    async with driver.service.client("finance") as finance:
+        (await finance.post(path, json={"note": "By hand, see mail"} | explanation)).raise_for_status()
+
+
+async def expire(driver, order) -> None:
+    this = Order.order_id == UUID(order["order_id"])
+    values = {"status": "expired", "expires_at": driver.clock() - timedelta(days=1)}
+    await driver.session.execute(update(Order).where(this).values(values))
+
+
+async def leave(driver, order) -> None:
+    (await driver.cancel(order)).raise_for_status()
+
+
+async def nothing(driver, order) -> None:
+    pass
+
+
+@pytest.mark.parametrize("ending", [nothing, expire, leave])
+@pytest.mark.parametrize("statuses", DIED)
+async def test_a_loss_of_forgotten_money_suspends_and_can_be_paid_again(driver, statuses, ending):
+    course_id = await driver.sell()
+    order = await driver.order(course_id)
+    reference = await paid_unseen(driver, order, statuses)
+    await ending(driver, order)
+    await opened(driver, order)
+    assert said(await order_anew(driver, course_id)) == (409, "already_bought")
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+    [confirmed, lost] = await driver.announced(PaymentConfirmed, PaymentReversed)
+    assert confirmed.payment_id == lost.payment_id
+    assert lost.reversed_at >= confirmed.confirmed_at
+    assert [str(line.order_line_id) for line in lost.lines] == [order["lines"][0]["order_line_id"]]
+    shown = await driver.read(order)
+    assert (shown["status"], [one["status"] for one in shown["payments"]]) == ("reversed", ["lost"])
+    assert shown["receipt_number"]
+    assert await driver.balances() == {}
+    assert await driver.unmatched() == {}
+    assert said(await order_anew(driver, course_id)) == (409, "already_ordered")
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed], "once"
+
+    again = await paid_unseen(driver, order, ["delivered"])
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed, PaymentRestored]
+    assert (await driver.read(order))["status"] == "paid"
+    assert await driver.balances() == {"cash": 49500, "sales": -49500}
+    assert again != reference
+
+
+async def test_it_is_noticed_too_where_the_copy_knows_of_a_transfer_that_is_on_its_way(driver):
+    order = await driver.order(await driver.sell())
+    reference = await transfer(driver, order)
+    await opened(driver, order)
+    await silent(driver)
+    for status in ("delivered", "reversed"):
+        driver.clock.advance(seconds=1)
+        await driver.status(reference, status)
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+
+
+async def test_it_is_noticed_too_where_the_enrolment_is_heard_of_last(driver):
+    order = await driver.order(await driver.sell())
+    await paid_unseen(driver, order, ["delivered", "reversed"])
+    await compare(driver)
+    assert await told(driver) == [], "nothing was opened that we know of"
+    assert (await driver.read(order))["status"] in {"placed", "expired"}
+    await opened(driver, order)
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+
+
+@pytest.mark.parametrize("taken", ["failed", "reversed"])
+async def test_a_payment_beside_the_one_that_pays_is_no_loss(driver, taken):
+    """As a card that was declined before another one was charged."""
+    order = await driver.order(await driver.sell())
+    dead = await paid_unseen(driver, order, [taken])
+    paying = await paid_unseen(driver, order, ["delivered"], method="bank_transfer")
+    await opened(driver, order)
+    await take_in_payment(Work(driver.service.process.database, driver.service.service.resources), dead)
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed]
+    shown = await driver.read(order)
+    assert (shown["status"], {one["reference"]: one["status"] for one in shown["payments"]}[paying]) == (
+        "paid",
+        "paid_out",
+    )
+
+
+async def test_it_is_the_one_that_was_taken_back_and_not_the_declined_one(driver):
+    order = await driver.order(await driver.sell())
+    reference = await paid_unseen(driver, order, ["delivered", "reversed"])
+    await paid_unseen(driver, order, ["failed"])
+    await opened(driver, order)
+    await compare(driver)
+    lost = {one["reference"]: one["status"] for one in (await driver.read(order))["payments"]}
+    assert lost.pop(reference) == "lost"
+    assert [*lost.values()] == ["declined"]
+
+
+@pytest.mark.parametrize("ending", [nothing, expire, leave])
+async def test_what_was_opened_is_paid_by_its_payment_though_its_course_is_sold_no_more(driver, ending):
+    course_id = await driver.sell()
+    order = await driver.order(course_id)
+    await paid_unseen(driver, order, ["delivered"])
+    await ending(driver, order)
+    await driver.withdraw(course_id)
+    await opened(driver, order)
+    await compare(driver)
+    shown = await driver.read(order)
+    assert (shown["status"], shown["returned"]) == ("paid", [])
+
+
+async def test_who_had_ended_the_course_of_a_lost_payment_may_buy_it_anew(driver):
+    course_id = await driver.sell()
+    order = await driver.order(course_id)
+    await paid_unseen(driver, order, ["delivered", "reversed"])
+    await driver.consume(end(driver, order, await opened(driver, order)))
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+    assert (await order_anew(driver, course_id)).status_code == 201
+
+
+async def test_a_payment_is_to_others_what_it_was_before_it_was_forgotten(driver):
+    _, reference = await driver.buy(await driver.sell())
+    [confirmed] = await driver.announced(PaymentConfirmed)
+    assert confirmed.payment_id == id_of(f"payment flywire {reference}")
+    assert await driver.session.get(Payment, confirmed.payment_id)
+
+
+@pytest.mark.parametrize(("lines", "left"), [(1, 0), (2, 49500)])
+async def test_what_was_paid_back_before_it_was_seen_is_explained_and_the_books_agree(driver, lines, left):
+    courses = [await driver.sell() for _ in range(lines)]
+    order = await driver.order(*courses)
+    reference = await paid_unseen(driver, order, ["delivered"])
+    driver.sandbox.create_refund(reference, 49500, str(new_id()), "")
+    for _ in range(2):
+        await driver.later(hours=6)
+    begun = await opened(driver, order)
+    await driver.consume(end(driver, order, begun, "refunded"))
+    await compare(driver)
+    assert [*await driver.unmatched()] == ["unknown_refund"]
+    refund_id = (await grant(driver, order)).json()["refund_id"]
+    await explain(driver, refund_id=refund_id)
+    for _ in range(3):
+        await driver.later(hours=6)
+        await driver.run(submit_refunds, follow_refunds)
+    assert len(driver.sandbox.refunds(reference)) == 1, "nothing is paid back twice"
+    assert (await driver.read(order))["status"] == ("partly_refunded" if left else "refunded")
+    assert await driver.balances() == ({"cash": left, "sales": -left} if left else {})
+    assert await driver.unmatched() == {}
