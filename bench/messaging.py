@@ -17,9 +17,9 @@ from shared.database import Database
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, publish
-from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
 from shared.messaging.rabbitmq import BATCH, EXCHANGE, PREFETCH, Consumer, RabbitMQ, connect, declare
+from shared.messaging.receiver import Receiver
 from shared.messaging.relay import Relay
 
 WINDOW = 1000

@@ -30,7 +30,7 @@ from shared.cli import main
 from shared.events.payments import RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox, publish
-from shared.messaging.inbox import Receiver
+from shared.messaging.receiver import Receiver
 from shared.process import Process
 from shared.service import Service
 from shared.settings import ServiceSettings

@@ -31,10 +31,10 @@ from shared.jobs import REMOVES, Jobs, Work, forget_old_records
 from shared.messaging import event_log, feed, reconciliation
 from shared.messaging.dead_letters import count_dead_letters
 from shared.messaging.history import History, lost
-from shared.messaging.inbox import Receiver
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.rabbitmq import Consumer, RabbitMQ
+from shared.messaging.receiver import Receiver
 from shared.messaging.relay import Relay, Transport
 from shared.messaging.retrying import RetryPolicy
 from shared.migrate import Revisions

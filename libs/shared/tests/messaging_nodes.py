@@ -10,10 +10,10 @@ from sqlalchemy import text
 from shared.database import Database
 from shared.events import Event
 from shared.messaging import dead_letters, publish
-from shared.messaging.inbox import Receiver
 from shared.messaging.inprocess import InProcessBus
 from shared.messaging.outbox import OutboxNotifier
 from shared.messaging.rabbitmq import DEAD_EXCHANGE, EXCHANGE, Consumer, RabbitMQ
+from shared.messaging.receiver import Receiver
 from shared.messaging.relay import Relay, Transport
 from shared.messaging.retrying import RetryPolicy
 

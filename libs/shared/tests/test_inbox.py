@@ -12,9 +12,10 @@ from shared import telemetry
 from shared.database import advisory_lock
 from shared.events.payments import RefundCompleted, RefundRequested
 from shared.ids import new_id
-from shared.messaging import Inbox, RetryLater, inbox, publish
-from shared.messaging.inbox import Receiver
+from shared.messaging import Inbox, RetryLater, deduplication, inbox, publish
+from shared.messaging import receiver as receiving
 from shared.messaging.message import envelope
+from shared.messaging.receiver import Receiver
 from shared.messaging.retrying import RetryPolicy
 
 from . import delivery
@@ -57,7 +58,7 @@ async def test_one_bad_message_does_not_fail_its_neighbours(enrolment):
 @pytest.mark.parametrize(("bad", "most"), [({200}, 501), ({0}, 301), ({299}, 600), ({50, 100, 150}, 460)])
 async def test_an_event_that_waits_costs_its_batch_little(enrolment, monkeypatch, bad, most):
     """Those before it are handled twice, those after it once."""
-    monkeypatch.setattr(inbox, "BATCH_SECONDS", 60)
+    monkeypatch.setattr(receiving, "BATCH_SECONDS", 60)
     events, handled, transactions = [refund_of() for _ in range(300)], [], 0
 
     async def wait(session, event):
@@ -111,7 +112,7 @@ async def test_batches_in_opposite_order_do_not_stand_in_each_others_way(enrolme
 
 @pytest.mark.parametrize("fails", [False, True], ids=["all well", "one fails"])
 async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_long(enrolment, monkeypatch, fails):
-    monkeypatch.setattr(inbox, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(receiving, "BATCH_SECONDS", 0.2)
     transactions = []
 
     async def take_time(session, event):
@@ -133,7 +134,7 @@ async def test_a_transaction_takes_up_no_more_once_it_has_held_its_locks_for_lon
 
 
 async def test_what_one_has_no_time_for_another_that_waits_for_it_takes(enrolment, monkeypatch):
-    monkeypatch.setattr(inbox, "BATCH_SECONDS", 0.2)
+    monkeypatch.setattr(receiving, "BATCH_SECONDS", 0.2)
     other = ServiceNode("enrolment", enrolment.url)
 
     async def take_time(session, event):
@@ -154,7 +155,7 @@ async def test_who_finds_another_at_it_for_long_comes_back_without_having_used_u
     body = body_of(event)
     message = enrolment.receiver.inbox.read(body)
     async with enrolment.database.messages() as other:
-        await inbox.claim(other, [message])
+        await deduplication.claim(other, [message])
         await enrolment.receiver.take([body])
         assert await enrolment.all("select attempt, waiting from inbox_retry") == [(0, True)]
         await asyncio.sleep(HASTY.waiting_seconds)
@@ -174,7 +175,7 @@ async def test_a_retry_that_finds_another_at_it_is_not_counted(enrolment):
     message = receiver.inbox.read(body_of(refund_of()))
     await receiver.take([message.body])
     async with enrolment.database.messages() as other:
-        await inbox.claim(other, [message])
+        await deduplication.claim(other, [message])
         await asyncio.sleep(HASTY.delays_seconds[0])
         assert await receiver.retry_one()
         assert await enrolment.all("select attempt, waits from inbox_retry") == [(1, 1)]

@@ -13,7 +13,7 @@ from shared.database import TableBase, new_metadata
 from shared.events.payments import PaymentReversed, RefundRequested
 from shared.ids import new_id
 from shared.messaging import Inbox
-from shared.messaging.inbox import Receiver
+from shared.messaging.receiver import Receiver
 from shared.messaging.tables import Retry
 
 from . import delivery

@@ -16,8 +16,8 @@ from shared.leases import lease
 from shared.messaging import Inbox, feed, reconciliation
 from shared.messaging.epochs import START
 from shared.messaging.feed import FeedAway, FeedPage, read_page
-from shared.messaging.inbox import Receiver
 from shared.messaging.missing import missing
+from shared.messaging.receiver import Receiver
 from shared.messaging.reconciliation import FeedUnfinished, Reconciler
 
 from . import delivery

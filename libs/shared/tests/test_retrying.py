@@ -10,8 +10,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.driver import NotLetIn
 from shared.events.payments import RefundRequested
-from shared.messaging import Inbox, RetryLater, inbox
-from shared.messaging.inbox import Receiver
+from shared.messaging import Inbox, RetryLater, deduplication, inbox, receiver
+from shared.messaging.receiver import Receiver
 from shared.messaging.retrying import RetryPolicy
 from shared.messaging.tables import Retry
 
@@ -68,12 +68,12 @@ class Trying:
         own = Inbox("enrolment")
         own.on(RefundRequested)(self.handle)
         self.receiver = Receiver(own, node.database, POLICY)
-        takes_writes = inbox.takes_writes
+        takes_writes = receiver.takes_writes
 
         async def answers(engine):
             return not self.away and await takes_writes(engine)
 
-        monkeypatch.setattr(inbox, "takes_writes", answers)
+        monkeypatch.setattr(receiver, "takes_writes", answers)
 
     async def handle(self, session, event):
         match self.outcome:
@@ -105,7 +105,7 @@ class Trying:
         self.outcome = outcome
         if outcome == "another delivery is at it":
             async with self.node.database.messages() as other:
-                await inbox.claim(other, [message])
+                await deduplication.claim(other, [message])
                 assert await self.receiver.retry_one()
                 await other.rollback()
         elif outcome == "cancelled":

@@ -7,14 +7,9 @@ import pytest
 from sqlalchemy import select
 
 from assessment.tables import Attempt, Submission
-from shared.due_rows import list_set_aside
-from shared.events.assessment import AssessmentPassed, AttemptsExhausted, CreditAwarded, SubmissionReceived
+from shared.events.assessment import SubmissionReceived
 from shared.events.enrolment import EnrolmentReinstated
 from shared.ids import new_id
-from shared.jobs import Work
-from shared.storage import ObjectStorage
-from shared.stored_files import check_files
-from shared.testing.stores import DAMAGES, damage
 from shared.uploads import UploadPolicy
 
 
@@ -351,111 +346,3 @@ async def test_of_two_files_sent_at_once_for_two_windows_one_counts_and_the_othe
     assert [tuple(one) for one in stored] == [("current", standing)]
     again = await driver.receipt(enrolment, driver.pdf("slower"), window_id=answer.json()["pending_window_id"])
     assert again["current_submission_id"] == again["submission_id"] != receipt["submission_id"]
-
-
-# Attempts
-
-
-async def test_r1_after_a_ratified_fail_the_next_attempt_is_taken(driver):
-    enrolment = await driver.enrol()
-    await driver.attempt(enrolment, 49)
-    await driver.window()
-    assert (await driver.receipt(enrolment))["attempt_no"] == 2
-
-
-async def test_r2_a_resit_is_recorded_with_the_cap_and_keeps_its_raw_mark(driver):
-    enrolment = await driver.enrol()
-    await driver.attempt(enrolment, 49)
-    await driver.attempt(enrolment, 74)
-    result = (await driver.read(enrolment))["attempts"][1]["result"]
-    assert (result["mark"], result["raw_mark"], result["capped"], result["passed"]) == ("50", "74", True, True)
-    [credit] = await driver.announced(CreditAwarded)
-    assert (credit.mark, credit.credits, credit.attempt_no) == (50, 15, 2)
-    [passed] = await driver.announced(AssessmentPassed)
-    assert (passed.mark, passed.capped) == (50, True)
-
-
-async def test_r3_after_three_fails_only_a_new_enrolment_gives_new_attempts(driver):
-    course = driver.course()
-    enrolment = await driver.enrol(course)
-    for mark in (38, 44):
-        await driver.attempt(enrolment, mark)
-    window_id = await driver.attempt(enrolment, 49, ratified=False)
-    assert await driver.announced(AttemptsExhausted) == []
-    await driver.board(window_id)
-    [exhausted] = await driver.announced(AttemptsExhausted)
-    assert (exhausted.enrolment_id, exhausted.attempts_used) == (enrolment.enrolment_id, 3)
-    await driver.window()
-    driver.refused(await driver.submit(enrolment), 409, "attempts_exhausted")
-    again = await driver.enrol(course, learner_id=enrolment.learner_id)
-    assert (await driver.receipt(again))["attempt_no"] == 1
-    assert await driver.announced(CreditAwarded) == []
-
-
-async def test_r4_a_passed_course_is_not_taken_again(driver):
-    enrolment = await driver.enrol()
-    await driver.attempt(enrolment, 51)
-    await driver.window()
-    driver.refused(await driver.submit(enrolment), 409, "already_passed")
-    assert (await driver.read(enrolment))["attempts_left"] == 0
-
-
-async def test_r6_while_the_result_is_pending_nothing_further_is_taken(driver):
-    enrolment = await driver.enrol()
-    window_id = await driver.window()
-    receipt = await driver.receipt(enrolment)
-    await driver.close(window_id)
-    await driver.window()
-    driver.refused(await driver.submit(enrolment), 409, "pending_result")
-    await driver.mark(receipt["submission_id"], 20)
-    driver.refused(await driver.submit(enrolment), 409, "pending_result")
-    await driver.release(window_id)
-    assert (await driver.receipt(enrolment))["attempt_no"] == 2
-
-
-@pytest.mark.parametrize("how", DAMAGES)
-async def test_a_damaged_file_is_not_given_out_and_is_set_aside(driver, service, session, how):
-    await driver.window()
-    enrolment = await driver.enrol()
-    receipt = await driver.receipt(enrolment)
-    submission = await session.get(Submission, UUID(receipt["submission_id"]))
-    await damage(service.service.resources[ObjectStorage], submission.storage_key, how)
-    answer = await driver.learner(enrolment).get(f"/v1/submissions/{receipt['submission_id']}/file")
-    driver.refused(answer, 503, "storage_unavailable")
-    assert answer.headers["retry-after"]
-    aside = {(row.job, row.row_key, row.last_error.partition("(")[0]) for row in await list_set_aside(session)}
-    assert ("check_files", submission.storage_key, "FileDamaged") in aside
-
-
-@pytest.mark.parametrize("how", DAMAGES)
-async def test_the_same_bytes_sent_again_heal_a_damaged_file(driver, service, session, how):
-    window_id = await driver.window()
-    enrolment = await driver.enrol()
-    content = driver.pdf("work")
-    receipt = await driver.receipt(enrolment, content)
-    address = f"/v1/submissions/{receipt['submission_id']}/file"
-    submission = await session.get(Submission, UUID(receipt["submission_id"]))
-    await damage(service.service.resources[ObjectStorage], submission.storage_key, how)
-    driver.refused(await driver.learner(enrolment).get(address), 503, "storage_unavailable")
-    again = await driver.submit(enrolment, content)
-    assert (again.status_code, again.json()) == (200, receipt)
-    assert (await driver.learner(enrolment).get(address)).content == content
-    await driver.close(window_id)
-    assert (await driver.marker.get(address)).content == content
-    driver.clock.advance(days=1)
-    await check_files(Work(service.process.database, service.service.resources))
-    assert await list_set_aside(session) == []
-
-
-async def test_a_store_that_is_not_there_takes_and_gives_nothing_and_is_asked_again(driver, service):
-    storage = service.service.resources[ObjectStorage]
-    await driver.window()
-    enrolment = await driver.enrol()
-    receipt = await driver.receipt(enrolment)
-    ours = await storage.owner()
-    await storage.claim("another", anew=True)
-    answer = await driver.submit(enrolment, driver.pdf("other"))
-    driver.refused(answer, 503, "storage_unavailable")
-    assert answer.headers["retry-after"]
-    await storage.claim(ours, anew=True)
-    assert (await driver.receipt(enrolment, driver.pdf("other")))["submission_id"] != receipt["submission_id"]

@@ -16,8 +16,8 @@ from shared.jobs import Work
 from shared.messaging import history, reconciliation
 from shared.messaging.feed import FeedPage
 from shared.messaging.history import Reader
-from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
+from shared.messaging.receiver import Receiver
 from shared.messaging.reconciliation import Reconciler
 from shared.messaging.tables import Installation
 

@@ -12,8 +12,8 @@ from payments.handlers import inbox
 from payments.tables import BasketItem, Confirmation, ContestedCredit, EndedEnrolment, Order, OrderLine, RatifiedResult
 from shared.events.enrolment import EnrolmentActivated, EnrolmentCancelled, EnrolmentFailed
 from shared.ids import new_id
-from shared.messaging.inbox import Receiver
 from shared.messaging.message import envelope
+from shared.messaging.receiver import Receiver
 from shared.messaging.retrying import RetryPolicy
 from shared.messaging.tables import Retry
 

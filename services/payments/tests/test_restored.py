@@ -16,7 +16,7 @@ from shared.messaging import history, reconciliation
 from shared.messaging.epochs import START
 from shared.messaging.feed import FeedPage
 from shared.messaging.history import Reader
-from shared.messaging.inbox import Receiver
+from shared.messaging.receiver import Receiver
 from shared.messaging.reconciliation import Reconciler
 from shared.messaging.tables import FeedEpoch, Installation
 

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Sequence
 
 from shared.failpoints import failpoint
-from shared.messaging.inbox import Receiver
 from shared.messaging.installations import Delivery
+from shared.messaging.receiver import Receiver
 from shared.messaging.relay import Envelope, TransportDown
 from shared.outages import DATABASE_ERRORS, note_outage
 

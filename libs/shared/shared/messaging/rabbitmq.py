@@ -17,9 +17,10 @@ from aio_pika.exceptions import AMQPException, ChannelPreconditionFailed
 
 from shared import liveness
 from shared.failpoints import failpoint
-from shared.messaging.inbox import Inbox, Receiver
+from shared.messaging.inbox import Inbox
 from shared.messaging.installations import Delivery
 from shared.messaging.properties import read_without_odd_properties
+from shared.messaging.receiver import Receiver
 from shared.messaging.relay import Envelope, TransportDown
 from shared.outages import DATABASE_ERRORS, is_being_cancelled, is_database_down, note_outage
 

@@ -18,7 +18,7 @@ from shared.messaging.deduplication import Key
 from shared.messaging.epochs import START, kept_cursor
 from shared.messaging.feed import Feed, FeedAway, FeedPage, pages_of
 from shared.messaging.history import History, compare
-from shared.messaging.inbox import TAKEN_BACK_SECONDS, Receiver
+from shared.messaging.receiver import TAKEN_BACK_SECONDS, Receiver
 from shared.messaging.tables import FeedPosition, Retry
 from shared.outages import DATABASE_ERRORS, is_database_down, note_outage
 
