@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from embedded import ports
-from embedded.multiprocess import ServiceProcesses, apart
+from embedded.multiprocess import ServiceProcesses, service_processes
 from embedded.platform import up
 from embedded.services import Deployment
 
@@ -43,5 +43,5 @@ async def embedded_platform(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 @pytest.fixture(scope="session")
 async def separate_services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Platform]:
     folder: Path = tmp_path_factory.mktemp("separate")
-    async with apart(folder, _free_ports()) as running:
+    async with service_processes(folder, _free_ports()) as running:
         yield Platform(running.deployment, running)

@@ -57,7 +57,7 @@ async def test_a_connection_whose_large_answer_came_whole_at_once_is_read_again(
 
 
 @contextlib.asynccontextmanager
-async def apart():
+async def service_process():
     """A service in a process of its own, so that its answers come as fast as they do in production."""
     program = Path(__file__).with_name("pouring.py")
     process = await asyncio.create_subprocess_exec(sys.executable, program, stdout=asyncio.subprocess.PIPE)
@@ -70,7 +70,7 @@ async def apart():
 
 @pytest.mark.parametrize("size", [200_000, 300_000, 500_000, 1_000_000])
 async def test_downloads_of_any_size_leave_their_connections_fit_for_the_next(size):
-    async with apart() as port, front_door(proxy_policy=PATIENT) as door:
+    async with service_process() as port, front_door(proxy_policy=PATIENT) as door:
         door.upstream.port = port
         for _ in range(20):
             answer = await door.get(f"/v1/courses/{size}")

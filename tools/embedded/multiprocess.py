@@ -82,7 +82,7 @@ async def _open_accounts(deployment: Deployment) -> people.People:
 
 
 @asynccontextmanager
-async def apart(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[ServiceProcesses]:
+async def service_processes(folder: Path, assigned: dict[str, int]) -> AsyncGenerator[ServiceProcesses]:
     """Run the platform as processes in this folder on these ports, with sample accounts and the sample catalogue."""
     ports.check(assigned)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

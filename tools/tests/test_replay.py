@@ -15,7 +15,7 @@ import pytest
 
 from embedded import people, ports
 from embedded.journey import until
-from embedded.multiprocess import apart
+from embedded.multiprocess import service_processes
 from embedded.platform import databases, running
 from embedded.process import Process
 from embedded.replay import deliveries
@@ -199,7 +199,7 @@ async def test_many_learners_in_one_process(platform, registrations, open_univer
 @pytest.mark.broker
 async def test_a_hundred_learners_on_separate_services_with_a_broker(tmp_path, registrations, capsys):
     assigned = ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
-    async with apart(tmp_path / "apart", assigned) as services:
+    async with service_processes(tmp_path / "apart", assigned) as services:
         deployment = services.deployment
         held = await replay(registrations, learners=100, base_url=deployment.url("gateway"), platform=deployment.folder)
     assert held, capsys.readouterr().out

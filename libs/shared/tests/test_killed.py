@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.broker]
 
 
 @pytest.fixture(params=["inprocess", "rabbitmq"])
-async def apart(request, nodes, broker, tmp_path):
+async def processes(request, nodes, broker, tmp_path):
     if request.param == "rabbitmq":
         await forget_topology(broker.url)
     databases = {name: nodes[name].url for name in ("payments", "enrolment")}
@@ -28,13 +28,13 @@ async def apart(request, nodes, broker, tmp_path):
     made.close()
 
 
-async def ask_for_refund(apart, key="key-1", learner=None, reason_code="cooling_off", path="/v1/refunds"):
+async def ask_for_refund(processes, key="key-1", learner=None, reason_code="cooling_off", path="/v1/refunds"):
     async with httpx.AsyncClient(timeout=20) as client:
         return await client.post(
-            f"http://127.0.0.1:{apart.port}{path}",
+            f"http://127.0.0.1:{processes.port}{path}",
             json={"amount_minor": 49500, "reason_code": reason_code},
             headers={
-                "Authorization": f"Bearer {apart.issuer.token('learner', id=learner or new_id())}",
+                "Authorization": f"Bearer {processes.issuer.token('learner', id=learner or new_id())}",
                 "Idempotency-Key": key,
             },
         )
@@ -62,27 +62,27 @@ async def one_effect_each(nodes, requests):
     "point",
     ["relay_handed", "relay_published", "relay_confirmed", "inbox_received", "inbox_handled", "inbox_committed"],
 )
-async def test_a_process_killed_on_the_events_way(apart, nodes, point):
-    if apart.amqp_url is None and point == "inbox_received":
+async def test_a_process_killed_on_the_events_way(processes, nodes, point):
+    if processes.amqp_url is None and point == "inbox_received":
         point = "inbox_handled:2"  # nothing is received in process; another place instead
-    consumer = point.startswith("inbox") and apart.amqp_url is not None
+    consumer = point.startswith("inbox") and processes.amqp_url is not None
     victim = "enrolment" if consumer else "payments"
-    if apart.amqp_url:
-        await apart.start("enrolment", point if consumer else "")
-    await apart.start("payments", "" if consumer else point)
-    await apart.ready("payments")
-    assert (await ask_for_refund(apart, "key-1")).status_code == 201
+    if processes.amqp_url:
+        await processes.start("enrolment", point if consumer else "")
+    await processes.start("payments", "" if consumer else point)
+    await processes.ready("payments")
+    assert (await ask_for_refund(processes, "key-1")).status_code == 201
     if point.endswith(":2"):
-        assert (await ask_for_refund(apart, "key-2")).status_code == 201
-    await apart.killed(victim)
-    await apart.start(victim)
-    await apart.ready("payments")
-    assert (await ask_for_refund(apart, "key-3")).status_code == 201
+        assert (await ask_for_refund(processes, "key-2")).status_code == 201
+    await processes.killed(victim)
+    await processes.start(victim)
+    await processes.ready("payments")
+    assert (await ask_for_refund(processes, "key-3")).status_code == 201
     await one_effect_each(nodes, 3 if point.endswith(":2") else 2)
 
 
 @pytest.mark.parametrize("point", ["relay_claimed", "relay_published", "relay_confirmed"])
-async def test_a_process_killed_with_what_it_found(apart, nodes, point):
+async def test_a_process_killed_with_what_it_found(processes, nodes, point):
     """Left over from before it started, so that nobody handed it over."""
     left = refund_of()
     async with nodes["payments"].database.transaction() as session:
@@ -90,12 +90,12 @@ async def test_a_process_killed_with_what_it_found(apart, nodes, point):
             delivery.Refund(refund_id=left.refund_id, learner_id=left.learner_id, amount_minor=left.amount_minor)
         )
         publish(session, left)
-    if apart.amqp_url:
-        await apart.start("enrolment")
-    await apart.start("payments", point)
-    await apart.killed("payments")
-    await apart.start("payments")
-    await apart.ready("payments")
+    if processes.amqp_url:
+        await processes.start("enrolment")
+    await processes.start("payments", point)
+    await processes.killed("payments")
+    await processes.start("payments")
+    await processes.ready("payments")
     await one_effect_each(nodes, 1)
 
 
@@ -107,21 +107,21 @@ async def test_a_process_killed_with_what_it_found(apart, nodes, point):
         ("request_committed", 1, "/v1/fast-refunds"),
     ],
 )
-async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, nodes, point, committed, path):
+async def test_a_process_killed_before_its_reply_answers_the_repeat(processes, nodes, point, committed, path):
     learner = new_id()
-    if apart.amqp_url:
-        await apart.start("enrolment")
+    if processes.amqp_url:
+        await processes.start("enrolment")
     # The second request handled: readiness, asked for first, is no operation and passes neither place.
-    await apart.start("payments", point)
-    await apart.ready("payments")
+    await processes.start("payments", point)
+    await processes.ready("payments")
     with pytest.raises(httpx.TransportError):
-        await ask_for_refund(apart, learner=learner, path=path)
-    await apart.killed("payments")
+        await ask_for_refund(processes, learner=learner, path=path)
+    await processes.killed("payments")
     assert await nodes["payments"].one("select count(*) from refunds") == committed
-    await apart.start("payments")
-    await apart.ready("payments")
-    first = await ask_for_refund(apart, learner=learner, path=path)
-    second = await ask_for_refund(apart, learner=learner, path=path)
+    await processes.start("payments")
+    await processes.ready("payments")
+    first = await ask_for_refund(processes, learner=learner, path=path)
+    second = await ask_for_refund(processes, learner=learner, path=path)
     assert first.status_code == second.status_code == 201
     assert first.content == second.content
     assert ("idempotency-replayed" in first.headers) == bool(committed)
@@ -130,18 +130,18 @@ async def test_a_process_killed_before_its_reply_answers_the_repeat(apart, nodes
 
 
 @pytest.mark.parametrize("path", ["/v1/refunds", "/v1/fast-refunds"])
-async def test_a_producer_killed_at_any_moment_loses_nothing(apart, nodes, path):
+async def test_a_producer_killed_at_any_moment_loses_nothing(processes, nodes, path):
     """Four times, in the middle of requests: every 201 that arrived is there afterwards, with one effect."""
     answered = []
-    if apart.amqp_url:
-        await apart.start("enrolment")
+    if processes.amqp_url:
+        await processes.start("enrolment")
     for round_ in range(4):
-        await apart.start("payments")
-        await apart.ready("payments")
+        await processes.start("payments")
+        await processes.ready("payments")
 
         async def ask(key):
             try:
-                answer = await ask_for_refund(apart, key, path=path)
+                answer = await ask_for_refund(processes, key, path=path)
             except httpx.TransportError:
                 return
             if answer.status_code == 201:
@@ -149,11 +149,11 @@ async def test_a_producer_killed_at_any_moment_loses_nothing(apart, nodes, path)
 
         asking = [asyncio.create_task(ask(f"key-{round_}-{n}")) for n in range(30)]
         await asyncio.sleep(0.1 + 0.1 * round_)
-        apart.kill("payments")
+        processes.kill("payments")
         await asyncio.gather(*asking)
-        await apart.killed("payments")
-    await apart.start("payments")
-    await apart.ready("payments")
+        await processes.killed("payments")
+    await processes.start("payments")
+    await processes.ready("payments")
     kept = {str(row[0]) for row in await nodes["payments"].all("select refund_id from refunds")}
     assert set(answered) <= kept
     await one_effect_each(nodes, len(kept))
@@ -164,34 +164,34 @@ async def test_a_message_that_kills_its_consumer_ends_dead_lettered_and_its_neig
 ):
     await forget_topology(broker.url)
     databases = {name: nodes[name].url for name in ("payments", "enrolment")}
-    apart = ServiceProcesses(tmp_path, databases, broker.url, Issuer(), reconcile=True)
+    processes = ServiceProcesses(tmp_path, databases, broker.url, Issuer(), reconcile=True)
     try:
-        await apart.start("payments")
-        await apart.ready("payments")
+        await processes.start("payments")
+        await processes.ready("payments")
         for key, reason in (("1", "cooling_off"), ("2", "kill"), ("3", "cooling_off")):
-            assert (await ask_for_refund(apart, key, reason_code=reason)).status_code == 201
+            assert (await ask_for_refund(processes, key, reason_code=reason)).status_code == 201
         deaths = 0
-        process = await apart.start("enrolment")
+        process = await processes.start("enrolment")
 
         async def dead_letters():
             nonlocal deaths, process
             if not process.is_alive():
-                assert process.exitcode == -signal.SIGKILL, apart.log("enrolment")
+                assert process.exitcode == -signal.SIGKILL, processes.log("enrolment")
                 deaths += 1
-                process = await apart.start("enrolment")
+                process = await processes.start("enrolment")
             return bool(await nodes["enrolment"].dead_letters())
 
         await eventually(dead_letters, 240)
         assert deaths >= 2
         assert await nodes["enrolment"].dead_letters() == ["handler_failed"]
         if not process.is_alive():
-            process = await apart.start("enrolment")
+            process = await processes.start("enrolment")
 
         async def neighbours():
             return await nodes["enrolment"].effects() == 2
 
         await eventually(neighbours, 30)
-        assert (await ask_for_refund(apart, "4")).status_code == 201
+        assert (await ask_for_refund(processes, "4")).status_code == 201
 
         async def goes_on():
             return await nodes["enrolment"].effects() == 3
@@ -199,4 +199,4 @@ async def test_a_message_that_kills_its_consumer_ends_dead_lettered_and_its_neig
         await eventually(goes_on, 30)
         assert process.is_alive(), "it goes on dying"
     finally:
-        apart.close()
+        processes.close()
