@@ -149,6 +149,29 @@ async def test_a_payment_beside_the_one_that_pays_is_no_loss(driver, taken):
     )
 
 
+async def test_nothing_is_held_to_be_forgotten_while_a_payment_in_the_list_cannot_be_read(driver, monkeypatch):
+    """It may be the one that pays."""
+    order = await driver.order(await driver.sell())
+    await paid_unseen(driver, order, ["failed"])
+    paying = await paid_unseen(driver, order, ["delivered"])
+    await opened(driver, order)
+    fetch = driver.provider.fetch_payment
+
+    async def sick(reference):
+        if reference == paying:
+            raise ValueError("sick")
+        return await fetch(reference)
+
+    monkeypatch.setattr(driver.provider, "fetch_payment", sick)
+    await compare(driver)
+    assert await told(driver) == []
+    assert [one["status"] for one in (await driver.read(order))["payments"]] == ["declined"]
+    monkeypatch.undo()
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed]
+    assert (await driver.read(order))["status"] == "paid"
+
+
 async def test_it_is_the_one_that_was_taken_back_and_not_the_declined_one(driver):
     order = await driver.order(await driver.sell())
     reference = await paid_unseen(driver, order, ["delivered", "reversed"])

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, tuple_, update
+from sqlalchemy import exists, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
 from payments.adapters.provider import (
@@ -33,12 +33,14 @@ from shared.clock import CLOCKS_APART, later
 from shared.due_rows import forget, is_the_row, set_aside
 from shared.jobs import JobFunction, Work
 from shared.messaging import history
+from shared.messaging.tables import SetAside
 
 log = logging.getLogger(__name__)
 
 NAME: Final = "compare_with_provider"
 BATCH: Final = 100
 STAGES: Final = ("payments", "refunds", "ours")
+FORGOTTEN: Final = "forgotten"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +217,14 @@ async def _look_for(work: Work, payment_id: UUID) -> None:
 
 
 async def _lose_forgotten(work: Work, run: Comparison) -> None:
-    """Lose the payments that were taken back before this database knew of them. It is after the list that all payments
-    of an order are known: one that was declined is not the one which paid."""
+    """Lose the payments that were taken back before this database knew of them. It is after the whole list that all
+    payments of an order are known: one that was declined is not the one which paid."""
     window = Payment.provider == run.provider, Payment.seen_at >= run.since
+    unread = SetAside.job == NAME, SetAside.row_key.not_like(f"{FORGOTTEN} %"), SetAside.failed_at >= run.began_at
     async with work.database.transaction() as session:
+        if await session.scalar(select(exists().where(*unread))):
+            log.warning("the list was not read whole, so no payment in it is held to be forgotten")
+            return
         order_ids = (await session.scalars(forgotten_payments().where(*window).distinct())).all()
 
     async def lose(order_id: UUID) -> None:
@@ -226,7 +232,7 @@ async def _lose_forgotten(work: Work, run: Comparison) -> None:
             await income.lose_forgotten(session, order_id)
 
     for order_id in order_ids:
-        await _alone(work, str(order_id), "forgotten", lose(order_id))
+        await _alone(work, str(order_id), FORGOTTEN, lose(order_id))
 
 
 async def _alone(work: Work, reference: str, kind: str, settling: Awaitable[None]) -> None:
