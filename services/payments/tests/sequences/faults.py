@@ -341,7 +341,7 @@ FAULTS = dict(
             a_refunds_stale_answer_is_believed, "announced what did not happen: paid back", 54, "overtake", "refunding"
         ),
         _fault(
-            a_refunds_lagging_answer_is_believed, "announced what did not happen: paid back", 27, "lag", "refunding"
+            a_refunds_lagging_answer_is_believed, "announced what did not happen: paid back", 54, "lag", "refunding"
         ),
         _fault(a_refusal_is_not_compared, "stuck: refunds are open at rest", 1166, "overtake", "delivered"),
         _fault(a_refund_that_comes_back_is_sent_beside, "cash is not what the provider says", 11, "return", "refunded"),
@@ -356,11 +356,11 @@ FAULTS = dict(
         _fault(
             a_refund_paid_after_the_loss_is_an_asset, "refund_liability is open at rest", 27, "reverse", "refunding"
         ),
-        _fault(a_line_of_lost_money_is_owed, "stuck: refunds are open at rest", 4, "refuse", "reverse"),
+        _fault(a_line_of_lost_money_is_owed, "stuck: refunds are open at rest", 19, "refuse", "reverse"),
         _fault(a_sum_that_changes_is_taken_over, "cash is not what the provider says", 26, "changed"),
-        _fault(what_the_bank_took_is_restored, "the bank took it; restored", 4, "bank"),
+        _fault(what_the_bank_took_is_restored, "the bank took it; restored", 19, "bank"),
         _fault(what_the_bank_gives_back_is_owed_to_nobody, "cash is not what the provider says", 46, "bank"),
-        _fault(lost_money_on_its_way_is_owed, "stuck: refunds are open at rest", 126, "refuse", "revived"),
+        _fault(lost_money_on_its_way_is_owed, "stuck: refunds are open at rest", 253, "refuse", "revived"),
         _fault(
             a_callback_puts_off_what_is_to_be_asked,
             "cash is not what the provider says",
@@ -390,7 +390,7 @@ FAULTS = dict(
         _fault(
             an_answer_that_cannot_be_read_is_a_refusal,
             "announced what did not happen: a refund failed",
-            64,
+            193,
             "sick",
             "delivered",
         ),
@@ -412,7 +412,7 @@ FAULTS = dict(
             "others",
             "refunding",
         ),
-        _fault(a_loss_stays_shown_when_it_is_none, "finance is shown a loss", 0, "overtake", "reverse", "delivered"),
+        _fault(a_loss_stays_shown_when_it_is_none, "finance is shown a loss", 320, "overtake", "reverse", "delivered"),
         _fault(a_word_dated_in_the_future_is_believed, "cash is not what the provider says", 37, "future", "refunded"),
         _fault(a_course_of_two_open_orders_is_sold_twice, "sold twice", 0, kind=TwoOrders),
     )
