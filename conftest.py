@@ -16,7 +16,7 @@ import pytest
 from playwright.async_api import Browser, async_playwright
 
 import gateway  # noqa: F401 - else pytest takes the folder of that name for the package
-from embedded.postgres import Postgres
+from embedded.postgres import SUPERUSER, Postgres
 from embedded.rabbitmq import RabbitMQ
 from shared.testing.plans import SETTINGS
 from shared.testing.services import ServiceUnderTest
@@ -74,6 +74,24 @@ def make_database(postgres: Postgres) -> Callable[[str], Awaitable[str]]:
         return postgres.url(name, name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def copy_database(postgres: Postgres) -> Callable[[str, str], Awaitable[str]]:
+    async def copy(source: str, name: str) -> str:
+        admin = await postgres.connect()
+        # Its role would else hand over the database itself with what is in it, and only of the first copy.
+        await admin.execute(f'alter database "{source}" owner to {SUPERUSER}')
+        await admin.execute(f'create database "{name}" template "{source}"')
+        url = await postgres.create_role_and_database(name)
+        await admin.execute(f'alter database "{name}" owner to "{name}"')
+        await admin.close()
+        within = await postgres.connect(name)
+        await within.execute(f'reassign owned by "{source}" to "{name}"')
+        await within.close()
+        return url
+
+    return copy
 
 
 @pytest.fixture

@@ -4,18 +4,34 @@ A service's conftest says in `build_service` what is tested; the conftest of the
 """
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from shared.ids import new_id
-from shared.testing.services import BuildService, FrozenClock, KeptServices, MakeDatabase, ServiceUnderTest, under_test
+from shared.testing.services import (
+    BuildService,
+    CopyDatabase,
+    FrozenClock,
+    KeptServices,
+    MakeDatabase,
+    ServiceUnderTest,
+    Templates,
+    under_test,
+)
 
 
 @pytest.fixture(scope="session")
 def make_database() -> MakeDatabase:
     """Create an empty database; the root's conftest says how."""
     pytest.fail("no conftest says where databases are made")
+
+
+@pytest.fixture(scope="session")
+def copy_database() -> CopyDatabase:
+    """Copy a database; the root's conftest says how."""
+    pytest.fail("no conftest says how databases are copied")
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +71,15 @@ def clock(service: ServiceUnderTest) -> Iterator[FrozenClock]:
     service.clock.at = began  # tests that do not ask for the clock find it there too
 
 
+@pytest.fixture(scope="session")
+def templates(make_database: MakeDatabase, copy_database: CopyDatabase) -> Templates:
+    """Migrated databases, of which those of `live` are copies."""
+    return Templates(make_database, copy_database)
+
+
 @pytest.fixture
-async def live(build_service: BuildService, make_database: MakeDatabase) -> AsyncIterator[ServiceUnderTest]:
+async def live(build_service: BuildService, templates: Templates) -> AsyncIterator[ServiceUnderTest]:
     """The service on a database of the test's own, with real commits: for races."""
-    name = f"live_{new_id().hex[-12:]}"
-    async with under_test(build_service, make_database, name, every_response_documented=True) as tested:
+    made, name = partial(templates.copy, build_service), f"live_{new_id().hex[-12:]}"
+    async with under_test(build_service, made, name, every_response_documented=True, is_migrated=True) as tested:
         yield tested

@@ -36,6 +36,8 @@ from shared.web.routing import KEY_HEADER
 ISSUER, AUDIENCE = "http://localhost:8000", "microcredentials"
 MakeDatabase = Callable[[str], Awaitable[str]]
 """Creates an empty database of that name and returns its URL."""
+CopyDatabase = Callable[[str, str], Awaitable[str]]
+"""Copies the database of the first name, to which nobody is connected, as the second name; returns the copy's URL."""
 BuildService = Callable[[str], Service]
 """Puts a service together, given its database's URL."""
 
@@ -215,12 +217,18 @@ class ServiceUnderTest:
 
 @asynccontextmanager
 async def under_test(
-    build: BuildService, make_database: MakeDatabase, name: str, *, every_response_documented: bool = False
+    build: BuildService,
+    make_database: MakeDatabase,
+    name: str,
+    *,
+    every_response_documented: bool = False,
+    is_migrated: bool = False,
 ) -> AsyncGenerator[ServiceUnderTest]:
-    """Yield the service on a new database called `name`, migrated as in production."""
+    """Yield the service on a new database called `name`, migrated as in production unless it is when it is made."""
     url = await make_database(name)
     service = build(url)
-    await migrate(url, service.versions)
+    if not is_migrated:
+        await migrate(url, service.versions)
     await note_compared(url)
     tested = ServiceUnderTest(service, FrozenClock(), every_response_documented=every_response_documented)
     try:
@@ -251,6 +259,23 @@ class KeptServices:
             tested = under_test(build, self._make_database, name, every_response_documented=True)
             self._kept[build] = await self._open.enter_async_context(tested)
         return self._kept[build]
+
+
+class Templates:
+    """Migrated databases, one for each service: copying one takes a tenth of the time of migrating another."""
+
+    def __init__(self, make_database: MakeDatabase, copy_database: CopyDatabase) -> None:
+        self._make_database, self._copy_database = make_database, copy_database
+        self._names: dict[BuildService, str] = {}
+
+    async def copy(self, build: BuildService, name: str) -> str:
+        """Make a migrated database called `name` for the service that `build` makes. Returns its URL."""
+        if build not in self._names:
+            template = f"template_{new_id().hex[-12:]}"
+            url = await self._make_database(template)
+            await migrate(url, build(url).versions)
+            self._names[build] = template
+        return await self._copy_database(self._names[build], name)
 
 
 async def note_compared(url: str) -> None:
