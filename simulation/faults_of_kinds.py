@@ -176,6 +176,25 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
         Edit(payments.commands.erasure, "erase_payer", "    await _erase_emails(session, learner_id)\n", ""),
         f"{_PAYMENTS}/test_erasure.py::test_addresses_basket_and_raw_callbacks_go_and_the_books_stay",
     ),
+    "what_is_given_back_while_lost_keeps_its_enrolment": (
+        Edit(
+            payments.commands.refunds,
+            "grant_refund",
+            "_publish_request(session, refund, line)",
+            "pass",
+        ),
+        (
+            f"{_PAYMENTS}/test_given_up_while_lost.py"
+            "::test_finance_gives_back_a_course_whose_money_is_lost_and_moves_none"
+        ),
+    ),
+    "beside_a_refund_by_hand_others_are_sent": (
+        Edit(payments.jobs.refunding, "_submit", "if known.unexplained:", "if False:"),
+        (
+            f"{_PAYMENTS}/test_unknown_refunds.py"
+            "::test_while_it_is_not_explained_finance_is_shown_it_and_nothing_is_sent"
+        ),
+    ),
     "a_module_passed_again_earns_nothing": (
         Edit(
             assessment.commands.boards,
@@ -312,6 +331,8 @@ EDITS: Final[dict[str, tuple[Edit, str]]] = {
 LIVED_TOO: Final[dict[str, frozenset[str]]] = {
     "emails_of_the_erased_stay_in_payments": frozenset({"erasure"}),
     "what_the_bank_gives_back_is_owed_to_nobody": frozenset({"disputes"}),
+    "what_is_given_back_while_lost_keeps_its_enrolment": frozenset({"refunds"}),
+    "beside_a_refund_by_hand_others_are_sent": frozenset({"refunds", "refunds by hand"}),
     "a_module_passed_again_earns_nothing": frozenset({"revocations"}),
     "a_revoked_badge_keeps_the_hash_of_the_address": frozenset({"erasure", "revocations"}),
     "a_badge_states_anothers_reason": frozenset(),

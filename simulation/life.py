@@ -55,6 +55,7 @@ BEHAVIOURS: Final = (
     "newer release",
     "older release",
     "late effects",
+    "refunds by hand",
 )
 STEPS: Final = 160
 FASTEST: Final = timedelta(milliseconds=250)

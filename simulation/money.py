@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from typing import Any, Final
+from uuid import UUID
 
 from simulation.looking import Look, Row
 from simulation.provider import FUNDED
@@ -48,8 +49,9 @@ async def our_ledger_is_the_providers_books(look: Look) -> None:
         if await _stands(look, payment):
             booked = (await _changed(look)).get(payment["payment_id"])
             wanted[payment["currency_to"]] += payment["amount_to"] if booked is None else booked
+    not_ours = {row["reference"] for row in await look.rows("payments", "unmatched_payments") if row["not_ours"]}
     for refund in look.refunds:
-        if refund["status"] == "finished":
+        if refund["status"] == "finished" and refund["refund_id"] not in not_ours:
             wanted[refund["currency"]] -= refund["amount"]
     held = await look.ask(
         "payments",
@@ -64,22 +66,33 @@ async def our_ledger_is_the_providers_books(look: Look) -> None:
         raise Broken("an account is open at rest", open_)
 
 
+async def _refund_of_ours(look: Look, refund: Row) -> str | None:
+    """Return which refund of ours this one at the provider is; None of one by hand that finance says is none."""
+    if refund["refund_id"] not in look.platform.provider.by_hand:
+        return refund["external_reference"]
+    kept = (await look.by("payments", "provider_refunds", "provider_refund_id")).get(refund["refund_id"])
+    return None if kept is None else str(kept["refund_id"])
+
+
 async def nothing_goes_back_twice(look: Look) -> None:
     """I8: no refund, payment or order line pays back more than its own amount."""
     ours = {str(row["refund_id"]): row for row in await look.rows("payments", "refunds")}
     paid: Counter[str] = Counter()
     of_payment: Counter[str] = Counter()
+    lines: Counter[Any] = Counter()
     for refund in look.refunds:
         if refund["status"] == "finished":
-            paid[refund["external_reference"]] += refund["amount"]
             of_payment[refund["payment_id"]] += refund["amount"]
+            if id_ := await _refund_of_ours(look, refund):
+                paid[id_] += refund["amount"]
+            elif await _stands(look, look.payments[refund["payment_id"]]):
+                lines[UUID(look.platform.provider.by_hand[refund["refund_id"]])] += refund["amount"]
     for id_, amount in paid.items():
         if id_ not in ours or amount > ours[id_]["amount_minor"]:
             raise Broken("paid back twice", (id_, amount))
     for reference, amount in of_payment.items():
         if amount > look.payments[reference]["amount_to"]:
             raise Broken("more goes back than came", (reference, amount))
-    lines: Counter[Any] = Counter()
     for id_, amount in paid.items():
         if ours[id_]["order_line_id"]:
             lines[ours[id_]["order_line_id"]] += amount
@@ -96,7 +109,8 @@ async def no_refund_is_stuck(look: Look) -> None:
         if refund["status"] not in {"completed", "cancelled"}:
             raise Broken("a refund is open at rest", refund)
         payment = look.payments[payments[refund["payment_id"]]["reference"]]
-        if refund["status"] == "cancelled" and await _stands(look, payment):
+        unpaid = refund["reason_code"] == "not_paid_for"  # by this payment, which paid the order again without the line
+        if refund["status"] == "cancelled" and not unpaid and await _stands(look, payment):
             raise Broken("money stands and its refund is cancelled", refund)
 
 
@@ -156,10 +170,38 @@ async def what_was_announced_of_money_happened(look: Look) -> None:
         if what == "confirmed" and times > 1:
             raise Broken("an order was confirmed twice", id_)
         if what == "completed":
-            made = [one["refund_id"] for one in look.refunds if one["external_reference"] == id_]
+            made = [one["refund_id"] for one in look.refunds if await _refund_of_ours(look, one) == id_]
             finished = sum(look.platform.provider.history[one].count("finished") for one in made)
             if times > finished:
                 raise Broken("a refund was announced as paid more often than it was", (id_, times, finished))
+
+
+async def what_finance_gave_back_has_ended(look: Look) -> None:
+    """Nobody has a course that finance gave back, be it while its money was lost."""
+    enrolled = await look.by("enrolment", "enrolments", "order_line_id")
+    for line in look.platform.model.get("given back", {}):
+        enrolment = enrolled.get(UUID(line))
+        if enrolment is not None and enrolment["status"] in {"active", "suspended"}:
+            raise Broken("a course that finance gave back is open", enrolment)
+
+
+async def nothing_is_kept_for_what_finance_gave_back(look: Look) -> None:
+    """Of an order's money no more is kept than its other courses cost: none moves while it is lost, and what comes then
+    goes back."""
+    given = look.platform.model.get("given back", {})
+    kept: Counter[Any] = Counter()
+    for payment in await look.rows("payments", "payments"):
+        there = look.payments[payment["reference"]]
+        if await _stands(look, there) and there["currency_to"] == payment["currency"]:
+            kept[payment["order_id"]] += payment["amount_minor"] - _paid_back(look, payment["reference"])
+    for order, lines in (await look.groups("payments", "order_lines", "order_id")).items():
+        others = [line["due_minor"] for line in lines if str(line["order_line_id"]) not in given]
+        if len(others) < len(lines) and kept[order] > sum(others):
+            raise Broken("money is kept for a course that finance gave back", (order, kept[order]))
+
+
+def _paid_back(look: Look, payment: str) -> int:
+    return sum(one["amount"] for one in look.refunds if one["payment_id"] == payment and one["status"] == "finished")
 
 
 ALL: Final = (
@@ -169,4 +211,6 @@ ALL: Final = (
     an_order_is_what_its_payments_say,
     the_provider_was_believed,
     what_was_announced_of_money_happened,
+    what_finance_gave_back_has_ended,
+    nothing_is_kept_for_what_finance_gave_back,
 )

@@ -73,6 +73,8 @@ class Provider:
         self.history: dict[str, list[str]] = defaultdict(list)
         """By payment or refund: every status it had, the oldest first."""
         self.late: list[LateRefund] = []
+        self.by_hand: dict[str, str] = {}
+        """The refunds that finance made in the provider's dashboard, each with the order line it was for."""
         self._write_down_history()
 
     def _write_down_history(self) -> None:
@@ -103,8 +105,8 @@ class Provider:
             return None
         self.platform.changes += 1
         amount = session["amount"]
-        if "odd sums" in self.platform.behaviours and chance.random() < 0.25:
-            amount = chance.choice([amount - 500, amount + 700, 100])
+        if "odd sums" in self.platform.behaviours and chance.random() < 0.4:
+            amount = chance.choice([amount - 500, amount // 2, amount + 700, 100])
             if chance.random() < 0.2:
                 session["currency"] = "EUR"
         method = chance.choice(["card", "card", "card", "bank_transfer"])
@@ -174,6 +176,17 @@ class Provider:
             return f"no refund of {late.payment}: {error}"
         made["plan"] = []
         return f"refund {made['refund_id']} made late"
+
+    def pay_back_by_hand(self, payment: str, amount: int, line: str) -> None:
+        """Refund this amount, in minor units, for an order line, as a person in the dashboard; unless it says no."""
+        where = f"{self.platform.deployment.url('gateway')}/v1/payment-notifications"
+        try:
+            made = self.sandbox.create_refund(payment, amount, "by hand", where)
+        except NotPossible:
+            return
+        made["plan"] = []
+        self.by_hand[made["refund_id"]] = line
+        self.platform.changes += 1
 
     def take(self) -> list[bytes]:
         """Take the bodies of the callbacks that wait to be sent, the oldest first."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from simulation import finance
 from simulation.looking import Look
 from simulation.people import Answer, Person
 
@@ -43,6 +44,9 @@ class Staff:
             self.close_dispute: 1.5 * has("disputes"),
             self.let_loss_pass: 1.0 * has("disputes"),
             self.retry_refund: 1.0 * has("refunds"),
+            self.give_back: 0.7 * has("refunds"),
+            self.pay_back_by_hand: 3.0 * has("refunds by hand"),
+            self.explain_refunds: 2.0 * has("refunds by hand"),
             self.rename_subject: 0.7 * has("catalogue changes"),
             self.change_price: 0.7 * has("catalogue changes"),
             self.new_version: 0.5 * has("catalogue changes"),
@@ -193,6 +197,15 @@ class Staff:
             if refund and refund["status"] == "failed":
                 await self["finance"].ask("POST", f"/v1/orders/{order_id}/refunds/{refund['refund_id']}/retry")
 
+    async def give_back(self, chance: random.Random) -> None:
+        await finance.give_back(self, chance)
+
+    async def pay_back_by_hand(self, chance: random.Random) -> None:
+        await finance.pay_back_by_hand(self, chance)
+
+    async def explain_refunds(self, _: random.Random) -> None:
+        await finance.explain(self)
+
     async def rename_subject(self, chance: random.Random) -> None:
         subjects = await self["editor"].items("/v1/subjects")
         if subjects:
@@ -240,5 +253,6 @@ async def at_the_end(platform: "SimulatedPlatform") -> None:
         shown = await staff["registrar"].ask("GET", f"/v1/award-reviews/{review['review_id']}")
         if shown.ok:
             await staff._decide_review(review["review_id"], shown.body["proposal"]["decision"])
+    await finance.explain(staff, at_last=True)
     for refund in refunds:
         await staff._retry_refunds(refund["order_id"])
