@@ -48,7 +48,7 @@ _BELIEVED: Final = """    if fetched and verdict in {Verdict.ASK, Verdict.DOUBT}
 
 
 def a_refunds_overtaken_answer_is_believed(patch: Patch) -> None:
-    overtaken = "elif fetched and refund.revision != asked_at_revision:"
+    overtaken = "elif fetched and asked.revision != asked_at_revision:"
     Edit(refund_facts, "apply_refund_fact", overtaken, "elif False:").bring_back(patch)
     Edit(refund_facts, "_without_effect", "    match verdict:", _BELIEVED).bring_back(patch)
 

@@ -335,6 +335,7 @@ class Refund(Base):
         Index(None, "status", "requested_at"),
         Index(None, "order_id"),
         Index(None, "learner_id"),
+        Index(None, "provider_refund_id"),
         Index(None, "ask_at", postgresql_where=text("ask_at is not null")),
     )
 
@@ -349,7 +350,7 @@ class Refund(Base):
     requested_by: Mapped[str]
     requested_at: Mapped[datetime]
     status: Mapped[str]
-    provider_refund_id: Mapped[str | None] = mapped_column(unique=True)
+    provider_refund_id: Mapped[str | None]
     provider_status: Mapped[str | None]
     status_at: Mapped[datetime | None]
     submitted_at: Mapped[datetime | None]
@@ -361,16 +362,23 @@ class Refund(Base):
 
 
 class ProviderRefund(Base):
-    """A refund that the provider made for one of ours. There is another only where one came to nothing."""
+    """What a refund that the provider made pays of one of ours. There is another for ours only where one came to
+    nothing, and another of the provider's only where it was made by hand for several of ours."""
 
     __tablename__ = "provider_refunds"
-    __table_args__ = (Index(None, "refund_id"),)
+    __table_args__ = (
+        Index(None, "refund_id"),
+        _one("uq_provider_refunds_whole", "provider_refund_id", where="share_minor is null"),
+    )
 
     provider_refund_id: Mapped[str] = mapped_column(primary_key=True)
-    refund_id: Mapped[UUID] = mapped_column(ForeignKey(Refund.refund_id))
+    refund_id: Mapped[UUID] = mapped_column(ForeignKey(Refund.refund_id), primary_key=True)
     status: Mapped[str]
     status_at: Mapped[datetime]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
+    """All rows of a refund at the provider add up to what it reports of that."""
+    share_minor: Mapped[int | None] = mapped_column(BigInteger)
+    """How much of it finance has said to be owed of ours; what is beyond was not owed. None where all of it is ours."""
     currency: Mapped[str | None]
     """None where the provider named none: that of the payment."""
     received_at: Mapped[datetime] = mapped_column("heard_at", key="received_at")

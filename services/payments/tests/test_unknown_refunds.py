@@ -6,59 +6,13 @@ import pytest
 from sqlalchemy import select, update
 
 from payments.commands import refund_facts
-from payments.jobs import follow_refunds, refunding, submit_refunds
+from payments.jobs import refunding, submit_refunds
 from payments.tables import Refund, UnmatchedPayment
 from shared.events.payments import RefundCompleted
 from shared.ids import new_id
 
 from .in_front import InFront
-
-URL = "http://service/v1/payment-notifications"
-
-
-async def made_by_hand(driver, *, lines=3, external=""):
-    """An order that is paid out, with a finished refund of one line's price that we did not ask for."""
-    order, reference = await driver.buy(*[await driver.sell() for _ in range(lines)])
-    await driver.deliver(reference)
-    driver.sandbox.create_refund(reference, 49500, external, URL)
-    await goes_on(driver)
-    assert [one["status"] for one in driver.sandbox.refunds(reference)] == ["finished"]
-    return order, reference
-
-
-async def goes_on(driver, rounds=3):
-    for _ in range(rounds):
-        await driver.later(hours=6)
-        await driver.run(submit_refunds, follow_refunds)
-
-
-async def status_of(driver, order, line):
-    return (await driver.read(order))["lines"][line]["refund"]["status"]
-
-
-async def give_back(driver, order, line):
-    assert (await driver.refund(order, line=line)).status_code == 201
-    return (await driver.read(order))["lines"][line]["refund"]["refund_id"]
-
-
-async def grant(driver, order, line):
-    path = f"/v1/orders/{order['order_id']}/lines/{order['lines'][line]['order_line_id']}/granted-refund"
-    async with driver.service.client("finance") as finance:
-        answer = await finance.post(path, json={"reason_code": "goodwill"})
-    assert answer.status_code == 201, answer.text
-    return answer.json()["refund_id"]
-
-
-async def close(driver, reason="unknown_refund", **explanation):
-    row = (await driver.unmatched())[reason]
-    async with driver.service.client("finance") as finance:
-        return await finance.post(
-            f"/v1/unmatched-payments/{row.unmatched_id}/closure", json={"note": "By hand, see mail"} | explanation
-        )
-
-
-async def paid_back(driver, reference):
-    return [one["amount"] for one in driver.sandbox.refunds(reference) if one["status"] == "finished"]
+from .unknown_refunds import URL, close, finished, give_back, goes_on, grant, made_by_hand, paid, paid_back, status_of
 
 
 async def test_while_it_is_not_explained_finance_is_shown_it_and_nothing_is_sent(driver):
@@ -80,7 +34,7 @@ async def test_it_is_taken_in_as_the_refund_that_it_paid_and_the_others_go_on(dr
     order, reference = await made_by_hand(driver)
     await give_back(driver, order, 1)
     await goes_on(driver)
-    answer = await close(driver, refund_id=await grant(driver, order, 0))
+    answer = await close(driver, **paid(await grant(driver, order, 0)))
     assert (answer.status_code, answer.json()["note"]) == (200, "By hand, see mail")
     assert await status_of(driver, order, 0) == "completed"
     await goes_on(driver)
@@ -96,7 +50,7 @@ async def test_a_refund_whose_row_was_lost_is_not_paid_once_more_when_the_learne
     refund_id = await give_back(driver, order, 0)
     await goes_on(driver)
     assert await status_of(driver, order, 0) == "requested"
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     await goes_on(driver)
     assert await status_of(driver, order, 0) == "completed"
     assert await paid_back(driver, reference) == [49500]
@@ -122,7 +76,7 @@ async def test_a_part_is_taken_in_as_a_part(driver):
     driver.sandbox.create_refund(reference, 30000, "", URL)
     refund_id = await give_back(driver, order, 0)
     await goes_on(driver)
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     assert await status_of(driver, order, 0) == "returned"
     assert set(await driver.unmatched()) == {"refunded_too_little"}
     assert (await driver.balances())["refund_liability"] == -19500
@@ -132,7 +86,7 @@ async def test_it_paid_no_refund_of_another_payment(driver):
     order, _ = await made_by_hand(driver)
     other, reference = await driver.buy(await driver.sell())
     await driver.deliver(reference)
-    answer = await close(driver, refund_id=await give_back(driver, other, 0))
+    answer = await close(driver, **paid(await give_back(driver, other, 0)))
     assert (answer.status_code, answer.json()["code"]) == (409, "refund_of_another_payment")
     assert set(await driver.unmatched()) == {"unknown_refund"}
     assert (await driver.read(order))["lines"][0]["refund"] is None
@@ -143,9 +97,9 @@ async def test_what_the_provider_cannot_be_asked_about_stays_open(driver):
     refund_id = await give_back(driver, order, 0)
     row = (await driver.unmatched())["unknown_refund"]
     driver.provider.app = front = InFront(driver.provider.app, row.reference, 404, b"<html>")
-    assert (await close(driver, refund_id=refund_id)).status_code == 503
+    assert (await close(driver, **paid(refund_id))).status_code == 503
     front.on = False
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     refund = await driver.session.get_one(Refund, UUID(refund_id), populate_existing=True)
     assert refund.provider_refund_id == row.reference
 
@@ -159,7 +113,7 @@ async def test_one_that_is_cancelled_meanwhile_paid_nothing(driver):
     await goes_on(driver)
     await driver.control.put("/control/callbacks", json={"mode": "drop"})
     driver.sandbox.set_refund_status(made, "cancelled")
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     assert await status_of(driver, order, 0) == "requested"
     await goes_on(driver)
     assert await status_of(driver, order, 0) == "completed"
@@ -169,7 +123,7 @@ async def test_one_that_is_cancelled_meanwhile_paid_nothing(driver):
 async def test_it_is_explained_in_one_way_and_nothing_else_is(driver, both):
     if both:
         order, _ = await made_by_hand(driver)
-        answer = await close(driver, refund_id=await give_back(driver, order, 0), not_ours=True)
+        answer = await close(driver, **paid(await give_back(driver, order, 0)), not_ours=True)
     else:
         await driver.pay(await driver.open_session(await driver.order(await driver.sell())), amount=0)
         answer = await close(driver, "nothing_paid", not_ours=True)
@@ -187,16 +141,10 @@ async def under_way(driver):
     return order, reference, made
 
 
-async def finished(driver, made):
-    driver.clock.advance(seconds=2)
-    driver.sandbox.set_refund_status(made, "finished")
-    await driver.sandbox.run_due()
-
-
 async def refused(driver, refund_id, *, amount, owed):
     """Naming that refund is refused, and changes nothing."""
     before = await driver.balances()
-    answer = await close(driver, refund_id=refund_id)
+    answer = await close(driver, **paid(refund_id))
     said = answer.json()
     assert (answer.status_code, said["code"]) == (409, "paid_more_than_owed")
     assert (said["amount_minor"], said["owed_minor"]) == (amount, owed)
@@ -229,10 +177,10 @@ async def test_parts_are_taken_in_up_to_what_is_owed(driver):
     refund_id = await give_back(driver, order, 0)
     driver.sandbox.create_refund(reference, 30000, "", URL)
     await goes_on(driver)
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     driver.sandbox.create_refund(reference, 20000, "", URL)
     await goes_on(driver)
-    answer = await close(driver, refund_id=refund_id)
+    answer = await close(driver, **paid(refund_id))
     assert (answer.status_code, answer.json()["owed_minor"]) == (409, 19500)
 
 
@@ -244,7 +192,7 @@ async def test_a_refund_that_is_paid_already_is_not_what_it_paid(driver):
     driver.sandbox.create_refund(reference, 49500, "", URL)
     await goes_on(driver)
     await refused(driver, refund_id, amount=49500, owed=0)
-    assert (await close(driver, refund_id=await grant(driver, order, 1))).status_code == 200
+    assert (await close(driver, **paid(await grant(driver, order, 1)))).status_code == 200
     assert await status_of(driver, order, 1) == "completed"
     assert await paid_back(driver, reference) == [49500, 49500]
 
@@ -260,9 +208,9 @@ async def test_one_called_none_of_ours_by_mistake_is_closed_again_with_what_it_p
     async with driver.service.client("finance") as finance:
         again = await finance.post(path, json={"note": "It was", "not_ours": True})
         assert (again.status_code, again.json()["code"]) == (409, "unmatched_payment_ended")
-        right = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+        right = await finance.post(path, json={"note": "It was"} | paid(refund_id))
         assert (right.status_code, right.json()["not_ours"], right.json()["note"]) == (200, False, "It was")
-        again = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+        again = await finance.post(path, json={"note": "It was"} | paid(refund_id))
         assert (again.status_code, again.json()["code"]) == (409, "unmatched_payment_ended")
     assert await status_of(driver, order, 0) == "completed"
     assert await driver.balances() == {}
@@ -284,7 +232,7 @@ async def test_what_was_sent_beside_it_meanwhile_is_not_what_it_paid(driver, sta
         await goes_on(driver)
     assert await status_of(driver, order, 0) == status
     async with driver.service.client("finance") as finance:
-        answer = await finance.post(path, json={"note": "It was", "refund_id": refund_id})
+        answer = await finance.post(path, json={"note": "It was"} | paid(refund_id))
     assert (answer.status_code, answer.json()["code"]) == (409, "paid_more_than_owed")
     assert answer.json()["owed_minor"] == 0
 
@@ -293,14 +241,14 @@ async def test_what_was_sent_beside_it_meanwhile_is_not_what_it_paid(driver, sta
 async def test_what_is_explained_while_somebody_looks_at_it_is_not_shown_again(driver, monkeypatch, looks):
     order, _, made = await under_way(driver)
     refund_id, other_id = [await give_back(driver, order, line) for line in range(2)]
-    where, what = (refunding, "_match_refunds") if looks == "job" else (refund_facts, "find_refund")
+    where, what = (refunding, "_match_refunds") if looks == "job" else (refund_facts, "find_refunds")
     look, answers = getattr(where, what), []
 
     async def and_finance_closes_it(*args):
         seen = await look(*args)
         if not answers:
             answers.append(None)
-            answers.append(await close(driver, refund_id=refund_id))
+            answers.append(await close(driver, **paid(refund_id)))
         return seen
 
     if looks == "job":
@@ -316,10 +264,10 @@ async def test_what_is_explained_while_somebody_looks_at_it_is_not_shown_again(d
     assert [await status_of(driver, order, line) for line in range(2)] == ["completed", "completed"]
     # Such a row as an earlier release left open.
     await driver.session.execute(update(UnmatchedPayment).values(ended_at=None, ended_by=None))
-    answer = await close(driver, refund_id=other_id)
+    answer = await close(driver, **paid(other_id))
     assert (answer.status_code, answer.json()["code"]) == (409, "paid_another_refund")
-    assert answer.json()["refund_id"] == refund_id
-    assert (await close(driver, refund_id=refund_id)).status_code == 200
+    assert answer.json()["refund_ids"] == [refund_id]
+    assert (await close(driver, **paid(refund_id))).status_code == 200
     assert await driver.unmatched() == {}
 
 

@@ -16,6 +16,8 @@ from payments.domain.unmatched import (
     ExplanationNeeded,
     PaidAnotherRefund,
     PaidMoreThanOwed,
+    PaidPart,
+    PartsDoNotAddUp,
     RefundOfAnotherPayment,
     UnmatchedPaymentEnded,
 )
@@ -63,6 +65,7 @@ async def list_unmatched_payments(
         RefundOfAnotherPayment,
         PaidAnotherRefund,
         PaidMoreThanOwed,
+        PartsDoNotAddUp,
         ProviderUnavailable,
         ProviderRefused,
     ),
@@ -73,12 +76,13 @@ async def close_unmatched_payment(
     """Close an unmatched payment that finance has seen to. It is shown again only when something else becomes known
     about it.
 
-    Of an unknown refund of a payment of ours it is said what it paid, for other refunds of that payment wait: one of
-    ours, which then stands as the provider reports it, or none of ours; then the others are sent beside it. It may be
-    of no more than is neither paid nor being paid of ours. What was closed as none of ours is closed again with the
-    refund that it paid.
+    Of an unknown refund of a payment of ours it is said what it paid, for other refunds of that payment wait: one or
+    several of ours, which then stand as the provider reports it, or none of ours; then the others are sent beside it.
+    What is beyond what is neither paid nor being paid of ours is said, too. What was closed as none of ours is closed
+    again with the refunds that it paid.
     """
-    explanation = closing.Explanation(closure.refund_id, closure.not_ours)
+    paid = [PaidPart(one.refund_id, one.amount_minor) for one in closure.paid]
+    explanation = closing.Explanation(paid, closure.not_owed_minor, closure.not_ours)
     return _unmatched(
         await closing.close_unmatched(session, provider, unmatched_id, closure.note, explanation, caller.name)
     )

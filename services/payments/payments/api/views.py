@@ -3,7 +3,7 @@
 from typing import Final, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import FUNDED, State
@@ -292,14 +292,45 @@ class UnmatchedPaymentView(View):
     not_ours: bool = Field(description="Finance has said that this refund paid none of ours")
 
 
+class PaidRefund(RequestModel):
+    """A refund of ours that a refund made by hand paid, or a part of it."""
+
+    refund_id: UUID = Field(examples=[ID])
+    amount_minor: int | None = Field(
+        default=None,
+        ge=1,
+        le=LARGEST,
+        description="How much of it, in minor units; by default all that is neither paid of it nor being paid, as far "
+        "as the refund at the provider goes",
+        examples=[49500],
+    )
+
+
 class UnmatchedPaymentClosure(RequestModel):
     """What finance found out, for the record."""
 
     note: Text = Field(min_length=1, max_length=1000, examples=["Paid by bank transfer, see CB-17"])
-    refund_id: UUID | None = Field(
-        default=None, description="Of an unknown refund: the refund of ours that it paid", examples=[ID]
+    paid: list[PaidRefund] = Field(
+        default=[],
+        max_length=50,
+        description="Of an unknown refund: the refunds of ours that it paid, all of one payment",
+    )
+    not_owed_minor: int = Field(
+        default=0,
+        ge=0,
+        le=LARGEST,
+        description="How much of it, in minor units, is beyond what was owed of those: a loss, until it comes back",
+        examples=[0],
     )
     not_ours: bool = Field(default=False, description="An unknown refund paid none of ours; others are sent beside it")
+
+    @model_validator(mode="after")
+    def _names_each_once(self) -> "UnmatchedPaymentClosure":
+        if len({one.refund_id for one in self.paid}) < len(self.paid):
+            raise ValueError("name each refund in `paid` once")
+        if self.not_owed_minor and not self.paid:
+            raise ValueError("`not_owed_minor` is what is beyond the refunds in `paid`")
+        return self
 
 
 class DisputeRequest(RequestModel):

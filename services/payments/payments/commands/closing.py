@@ -1,22 +1,26 @@
 """Closing what finance was shown, and saying of a refund that we did not ask for what it paid."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.adapters.provider import PaymentProvider
-from payments.commands.refund_facts import apply_refund_fact, find_refund, is_of_payment
+from payments.commands.refund_facts import WHOLE, apply_refund_fact, find_refunds, is_of_payment
 from payments.domain.orders import OwnOrder
 from payments.domain.policy import in_utc
 from payments.domain.refunds import ProviderRefundStatus, RefundFact, RefundStatus, owed_of
 from payments.domain.unmatched import (
     PaidAnotherRefund,
     PaidMoreThanOwed,
+    PaidPart,
+    PartsDoNotAddUp,
     RefundOfAnotherPayment,
     UnmatchedPaymentEnded,
     Why,
     check_explanation,
+    shares_of,
 )
 from payments.queries.refunds import provider_refunds_of
 from payments.tables import Order, Payment, Refund, UnmatchedPayment
@@ -27,9 +31,11 @@ from shared.sessions import outside_transaction
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What finance says of an unknown refund: it paid this refund of ours, or none of ours."""
+    """What finance says of an unknown refund: it paid these refunds of ours, and beyond them what was not owed, in
+    minor units; or none of ours."""
 
-    refund_id: UUID | None = None
+    paid: Sequence[PaidPart] = ()
+    not_owed_minor: int = 0
     not_ours: bool = False
 
 
@@ -38,19 +44,19 @@ async def close_unmatched(
 ) -> UnmatchedPayment:
     """Close what a person in finance has seen to, with their note.
 
-    A refund at the provider that paid one of ours is taken in as that one's, as the provider reports it now. Beside one
-    that paid none of ours those that wait are sent; what was said so by mistake is closed again with the one it paid.
+    A refund at the provider that paid some of ours is taken in as theirs, as the provider reports it now. Beside one
+    that paid none of ours those that wait are sent; what was said so by mistake is closed again with those it paid.
 
     Raises Unknown, OwnOrder, UnmatchedPaymentEnded, ExplanationNeeded, RefundOfAnotherPayment, PaidAnotherRefund,
-    PaidMoreThanOwed, ProviderUnavailable, ProviderRefused.
+    PaidMoreThanOwed, PartsDoNotAddUp, ProviderUnavailable, ProviderRefused.
     """
     row = await _to_close(session, unmatched_id, explanation, by)
-    if explanation.refund_id is not None:
+    if explanation.paid:
         reference = row.reference
         async with outside_transaction(session):
             fact = await provider.fetch_refund(reference)
         row = await _to_close(session, unmatched_id, explanation, by)
-        await _take_in(session, provider.name, fact, explanation.refund_id, corrected=row.not_ours)
+        await _take_in(session, provider.name, fact, explanation, corrected=row.not_ours)
         await session.refresh(row)
     row.not_ours = explanation.not_ours
     row.ended_at, row.ended_by, row.note = now(session), by, note
@@ -59,50 +65,63 @@ async def close_unmatched(
 
 async def _to_close(session: AsyncSession, unmatched_id: UUID, explanation: Explanation, by: str) -> UnmatchedPayment:
     """Return what can be closed so, locked after its order."""
-    refund = None if explanation.refund_id is None else await fetch(session, Refund, explanation.refund_id)
-    order_id = refund.order_id if refund else (await fetch(session, UnmatchedPayment, unmatched_id)).order_id
+    refunds = [await fetch(session, Refund, one.refund_id) for one in explanation.paid]
+    order_id = refunds[0].order_id if refunds else (await fetch(session, UnmatchedPayment, unmatched_id)).order_id
     order = None if order_id is None else await fetch(session, Order, order_id, lock=True)
     whose = None if order is None else order.learner_id  # of most there is no order
     refuse_own(session, OwnOrder("somebody else decides about your own order"), whose, by)
     row = await fetch(session, UnmatchedPayment, unmatched_id, lock=True)
-    corrected = refund is not None and row.not_ours
+    corrected = bool(refunds) and row.not_ours
     if row.ended_at is not None and not corrected:
         raise UnmatchedPaymentEnded("this has ended already", ended_at=in_utc(row.ended_at))
     check_explanation(
         Why(row.reason),
         of_our_payment=row.payment_id is not None,
-        explained=[refund is not None, explanation.not_ours],
+        explained=[bool(refunds), explanation.not_ours],
     )
-    if refund is not None and row.payment_id not in {None, refund.payment_id}:
-        raise RefundOfAnotherPayment("the refund named is of another payment")
+    if len({one.payment_id for one in refunds} | ({row.payment_id} - {None})) > 1 and refunds:
+        raise RefundOfAnotherPayment("a refund named is of another payment")
     return row
 
 
-async def _take_in(session: AsyncSession, provider: str, fact: RefundFact, refund_id: UUID, *, corrected: bool) -> None:
-    refund = await fetch(session, Refund, refund_id, lock=True)
-    if not is_of_payment(fact, await fetch(session, Payment, refund.payment_id)):
+async def _take_in(
+    session: AsyncSession, provider: str, fact: RefundFact, explanation: Explanation, *, corrected: bool
+) -> None:
+    refund_ids = sorted(one.refund_id for one in explanation.paid)
+    refunds = [await fetch(session, Refund, one, lock=True) for one in refund_ids]
+    if not is_of_payment(fact, await fetch(session, Payment, refunds[0].payment_id)):
         raise RefundOfAnotherPayment("the provider reports it of another payment")
     if fact.status is ProviderRefundStatus.CANCELLED:  # it paid nobody, and ends what finance was shown
         await apply_refund_fact(session, provider, fact)
         return
-    known = await find_refund(session, fact)
-    if known not in {None, refund_id}:
-        raise PaidAnotherRefund("it paid another refund of ours", refund_id=str(known))
-    if known is None:
-        await _check_owed(session, refund, fact, corrected=corrected)
-    await apply_refund_fact(session, provider, fact, asked_for=refund_id)
+    known = await find_refunds(session, fact)
+    if known and known != refund_ids:
+        raise PaidAnotherRefund("it paid other refunds of ours", refund_ids=[str(one) for one in known])
+    shares = WHOLE if known else await _shares(session, refunds, fact, explanation, corrected=corrected)
+    await apply_refund_fact(session, provider, fact, asked_for=refund_ids[0], shares=shares)
 
 
-async def _check_owed(session: AsyncSession, refund: Refund, fact: RefundFact, *, corrected: bool) -> None:
-    made = await provider_refunds_of(session, refund.refund_id)
-    owed = owed_of(refund.amount_minor, made)  # pyright: ignore[reportArgumentType] - a mapped row has what is asked
+async def _shares(
+    session: AsyncSession, refunds: Sequence[Refund], fact: RefundFact, explanation: Explanation, *, corrected: bool
+) -> Mapping[UUID, int]:
+    """Return how much of a refund at the provider is of each of ours; nothing where all of it is of the one named."""
+    owed = {one.refund_id: await _owed(session, one, corrected=corrected) for one in refunds}
+    only = explanation.paid[0] if len(explanation.paid) == 1 else None
+    if fact.currency in {"", refunds[0].currency}:
+        shares = shares_of(fact.amount_minor, explanation.paid, owed, explanation.not_owed_minor)
+        return WHOLE if only and not explanation.not_owed_minor else shares
+    if only is None or only.amount_minor is not None or explanation.not_owed_minor:
+        raise PartsDoNotAddUp("it is in another currency than what is owed", amount_minor=fact.amount_minor)
+    if not owed[only.refund_id]:
+        raise PaidMoreThanOwed("nothing of the refund named is owed", amount_minor=fact.amount_minor, owed_minor=0)
+    return WHOLE
+
+
+async def _owed(session: AsyncSession, refund: Refund, *, corrected: bool) -> int:
+    """Return how much of a refund is neither paid nor being paid, in minor units."""
     # Beside one that paid none of ours ours is sent: while that has no answer it may have been paid as well.
     under_way = corrected and refund.status == RefundStatus.SUBMITTING and refund.submitted_at is not None
     if refund.status == RefundStatus.COMPLETED or under_way:
-        owed = 0
-    if not owed or (fact.amount_minor > owed and fact.currency in {"", refund.currency}):
-        raise PaidMoreThanOwed(
-            f"it is of {fact.amount_minor}, and {owed} of the refund named is neither paid nor being paid",
-            amount_minor=fact.amount_minor,
-            owed_minor=owed,
-        )
+        return 0
+    made = await provider_refunds_of(session, refund.refund_id)
+    return owed_of(refund.amount_minor, made)  # pyright: ignore[reportArgumentType] - a mapped row has what is asked

@@ -14,6 +14,7 @@ from payments.domain.unmatched import Why
 from payments.queries.books import balances, balances_of, position, positions
 from payments.queries.finance import is_still_shown
 from payments.queries.payments import is_lost_to_the_bank, lost_to_the_bank
+from payments.queries.refunds import parts_of
 from payments.tables import Order, Payment, ProviderRefund, Refund, UnmatchedPayment
 from shared.database import fetch
 
@@ -24,7 +25,8 @@ async def find_payment(session: AsyncSession, provider: str, reference: str) -> 
 
 
 async def find_refund(session: AsyncSession, provider_refund_id: str) -> UUID | None:
-    """Return the id of our refund for which the provider made this one, where it reported it before."""
+    """Return the id of our refund for which the provider made this one, or of one of them, where it reported it
+    before."""
     statement = select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == provider_refund_id)
     return await session.scalar(statement)
 
@@ -123,32 +125,29 @@ async def show_what_remains(session: AsyncSession, provider: str, said: PaymentF
 async def differing_refunds(session: AsyncSession, provider: str, facts: Sequence[RefundFact]) -> Sequence[RefundFact]:
     """Return the refunds that we do not know, or have otherwise. Of the others, what finance was shown as different
     ends."""
-    ids = [one.provider_refund_id for one in facts]
-    known = {
-        one.provider_refund_id: one
-        for one in await session.scalars(select(ProviderRefund).where(ProviderRefund.provider_refund_id.in_(ids)))
-    }
-    agreeing = [id_ for one in facts if _is_as_we_have_it(known.get(id_ := one.provider_refund_id), one)]
+    known: dict[str, list[ProviderRefund]] = {one.provider_refund_id: [] for one in facts}
+    for one in await session.scalars(select(ProviderRefund).where(ProviderRefund.provider_refund_id.in_(known))):
+        known[one.provider_refund_id].append(one)
+    agreeing = [id_ for one in facts if _is_as_we_have_it(known[id_ := one.provider_refund_id], one)]
     await end_unmatched(session, provider, agreeing, Why.DIFFERS_FROM_PROVIDER)
     return [one for one in facts if one.provider_refund_id not in agreeing]
 
 
-def _is_as_we_have_it(made: ProviderRefund | None, fact: RefundFact) -> bool:
-    if made is None:
-        return False
-    same_currency = not fact.currency or not made.currency or fact.currency == made.currency
-    return same_currency and (made.status, made.amount_minor) == (fact.status, fact.amount_minor)
+def _is_as_we_have_it(parts: Sequence[ProviderRefund], fact: RefundFact) -> bool:
+    same_currency = all(not fact.currency or not one.currency or fact.currency == one.currency for one in parts)
+    same_status = {one.status for one in parts} == {fact.status}
+    return same_currency and same_status and sum(one.amount_minor for one in parts) == fact.amount_minor
 
 
 async def show_what_remains_of_refund(session: AsyncSession, provider: str, said: RefundFact) -> None:
     """Show finance where a refund still differs, as `show_what_remains` does for a payment."""
-    made = await session.get(ProviderRefund, said.provider_refund_id)
-    if made is None:
+    parts = await parts_of(session, said.provider_refund_id)
+    if not parts:
         return
-    if _is_as_we_have_it(made, said):
+    if _is_as_we_have_it(parts, said):
         await end_unmatched(session, provider, [said.provider_refund_id], Why.DIFFERS_FROM_PROVIDER)
         return
-    refund = await fetch(session, Refund, made.refund_id)
+    refund = await fetch(session, Refund, parts[0].refund_id)
     if refund.ask_at is None:
         payment = await fetch(session, Payment, refund.payment_id)
         await show_refund(session, provider, said, Why.DIFFERS_FROM_PROVIDER, payment, refund)

@@ -1,11 +1,15 @@
 """Applying what the provider reports of refunds: facts come late, twice, in any order, and contradict each other.
 
-Every refund the provider made for one of ours is kept, and the status of ours follows from all of them.
+Every refund the provider made for one of ours is kept, and the status of ours follows from all of them. One that was
+made by hand may pay several of ours: then what is reported of it holds for each, with its part of the amount.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from itertools import repeat
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import select
@@ -24,17 +28,21 @@ from payments.domain.refunds import (
     RefundFact,
     RefundStatus,
     Verdict,
+    divide,
     judge,
     status_of,
 )
 from payments.domain.unmatched import Why
 from payments.queries.payments import payment_by_reference
-from payments.queries.refunds import goes_back_otherwise, provider_refunds_of
+from payments.queries.refunds import goes_back_otherwise, parts_of, provider_refunds_of, refunds_paid_by
 from payments.tables import Order, Payment, ProviderRefund, Refund
 from shared.clock import CLOCKS_APART
 from shared.database import fetch, now
 from shared.events.payments import RefundCompleted, RefundSubmitted
 from shared.messaging import publish
+
+WHOLE: Final[Mapping[UUID, int]] = MappingProxyType({})
+"""No shares: all that a refund at the provider pays is of one of ours."""
 
 
 async def apply_refund_fact(
@@ -44,85 +52,127 @@ async def apply_refund_fact(
     *,
     asked_for: UUID | None = None,
     asked_at_revision: int | None = None,
+    shares: Mapping[UUID, int] = WHOLE,
 ) -> str:
-    """Apply one fact about one refund; return the outcome in a word.
+    """Apply one fact about one refund at the provider; return the outcome in a word.
 
     `asked_for`: the fact answers a question about this refund of ours, and so needs no reference.
+    `shares`: where finance has said just now that it pays several of ours, or more than is owed: how much of each, in
+    minor units.
     `asked_at_revision`: the fact was fetched when our refund stood at this revision; if anything was applied meanwhile
     it may be older than that, and the provider is asked once more, unless it is the first about the provider's refund.
     """
-    refund_id = await find_refund(session, fact) or asked_for
-    if refund_id is None and fact.status is ProviderRefundStatus.CANCELLED:  # nothing comes of it, whosever it is
+    refund_ids = await find_refunds(session, fact) or sorted(shares) or [one for one in [asked_for] if one is not None]
+    if not refund_ids and fact.status is ProviderRefundStatus.CANCELLED:  # nothing comes of it, whosever it is
         await unmatched.end_unmatched(
             session, provider, [fact.provider_refund_id], Why.UNKNOWN_REFUND, Why.NOT_UNDERSTOOD
         )
         return "unmatched"
-    if refund_id is None:
-        refund_id = await _find_or_show(session, provider, fact)
-    if refund_id is None:
+    refund_ids = refund_ids or await _find_or_show(session, provider, fact)
+    if not refund_ids:
         return "unmatched"
-    order = await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
-    refund = await fetch(session, Refund, refund_id, lock=True)
-    payment = await fetch(session, Payment, refund.payment_id, lock=True)
+    order = await fetch(session, Order, (await fetch(session, Refund, refund_ids[0])).order_id, lock=True)
+    refunds = [await fetch(session, Refund, one, lock=True) for one in refund_ids]
+    payment = await fetch(session, Payment, refunds[0].payment_id, lock=True)
     policy = policy_of(order.regulations_version)
     fetched = asked_at_revision is not None
     if not is_of_payment(fact, payment):
         await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
-        _ask(session, refund, policy.ask_every if fetched else timedelta())
+        _ask(session, refunds, policy.ask_every if fetched else timedelta())
         return "unmatched"
     await unmatched.end_unmatched(session, provider, [fact.provider_refund_id], Why.UNKNOWN_REFUND, Why.NOT_UNDERSTOOD)
-    made = await session.get(
-        ProviderRefund, fact.provider_refund_id, with_for_update={"key_share": True}, populate_existing=True
-    )
-    if made is None:  # dated in the future it would make all that is reported before that date look old
+    made = await parts_of(session, fact.provider_refund_id, lock=True)
+    asked = next((one for one in refunds if one.refund_id == asked_for), refunds[0])
+    if not made:  # dated in the future it would make all that is reported before that date look old
         fact = replace(fact, at=min(fact.at, now(session) + CLOCKS_APART))
-    elif fetched and refund.revision != asked_at_revision:
-        _ask(session, refund)
+    elif fetched and asked.revision != asked_at_revision:
+        _ask(session, refunds)
         return "asking"
-    elif (outcome := await _without_effect(session, payment, refund, made, fact, policy, fetched=fetched)) is not None:
+    elif (outcome := await _without_effect(session, payment, refunds, made, fact, policy, fetched=fetched)) is not None:
         return outcome
 
-    refund.revision += 1
     if fact.status is ProviderRefundStatus.UNKNOWN:
-        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_STATUS, payment, refund)
+        await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_STATUS, payment, refunds[0])
     else:
         await unmatched.end_unmatched(session, provider, [fact.provider_refund_id], Why.UNKNOWN_STATUS)
-    await _note(session, refund, made, fact)
-    all_made = await provider_refunds_of(session, refund_id)
-    await _advance(session, refund, payment, all_made, fact)
+    said = [one.share_minor for one in made] or [shares.get(refund_id) for refund_id in refund_ids]
+    for refund, row, share, amount in zip(
+        refunds, made or repeat(None), said, divide(fact.amount_minor, said), strict=False
+    ):
+        await _apply_part(session, refund, payment, row, replace(fact, amount_minor=amount), share)
+    await _show_sums(session, payment, refunds, fact)
+    _plan_questions(session, refunds, policy, fetched=fetched, again=fetched and bool(made))
+    return "applied"
+
+
+async def _apply_part(
+    session: AsyncSession,
+    refund: Refund,
+    payment: Payment,
+    made: ProviderRefund | None,
+    fact: RefundFact,
+    share: int | None,
+) -> None:
+    """Apply what a fact says of one refund of ours; its amount is what it pays of that."""
+    refund.revision += 1
+    await _note(session, refund, made, fact, share)
+    await _advance(session, refund, payment, await provider_refunds_of(session, refund.refund_id), fact)
     await post(
         session,
         "refunded" if fact.status is ProviderRefundStatus.FINISHED else "refund_returned",
         payment,
-        refund_id=refund_id,
+        refund_id=refund.refund_id,
     )
-    if sum(one.amount_minor for one in all_made if one.status != ProviderRefundStatus.CANCELLED) > refund.amount_minor:
-        await unmatched.show_refund(session, provider, fact, Why.REFUNDED_TWICE, payment, refund)
-    else:
-        refund_ids = [one.provider_refund_id for one in all_made]
-        await unmatched.end_unmatched(session, provider, refund_ids, Why.REFUNDED_TWICE)
-    _plan_question(session, refund, policy, fetched=fetched, again=fetched and made is not None)
-    return "applied"
 
 
-async def _find_or_show(session: AsyncSession, provider: str, fact: RefundFact) -> UUID | None:
-    """Return the id of our refund if finance has said it meanwhile; else show finance this one."""
+async def _show_sums(session: AsyncSession, payment: Payment, refunds: Sequence[Refund], fact: RefundFact) -> None:
+    """Show finance of which of these refunds more was paid than is owed, or less, and end that of what is right now."""
+    of_these = [one for refund in refunds for one in await provider_refunds_of(session, refund.refund_id)]
+    ids = {one.provider_refund_id for one in of_these}
+    found = await refunds_paid_by(session, ids)
+    for why, differs in ((Why.REFUNDED_TWICE, _is_paid_twice), (Why.REFUNDED_TOO_LITTLE, _is_paid_in_part)):
+        differing = [(refund, made) for refund, made in found if differs(refund, made)]
+        if shown := [refund for refund, _ in differing if refund in refunds]:
+            await unmatched.show_refund(session, payment.provider, fact, why, payment, shown[0])
+        still = {one.provider_refund_id for _, made in differing for one in made}
+        await unmatched.end_unmatched(session, payment.provider, ids - still, why)
+
+
+def _is_paid_twice(refund: Refund, made: Sequence[ProviderRefund]) -> bool:
+    alive = [one for one in made if one.status != ProviderRefundStatus.CANCELLED]
+    # What is beyond a share was never taken for owed: it is a loss by itself.
+    shares = [one.amount_minor if one.share_minor is None else min(one.amount_minor, one.share_minor) for one in alive]
+    return sum(shares) > refund.amount_minor
+
+
+def _is_paid_in_part(refund: Refund, made: Sequence[ProviderRefund]) -> bool:
+    finished = any(one.status == ProviderRefundStatus.FINISHED for one in made)
+    return finished and refund.status != RefundStatus.COMPLETED and not _is_in_full(refund, made)
+
+
+def _is_in_full(refund: Refund, made: Sequence[ProviderRefund]) -> bool:
+    finished = [one for one in made if one.status == ProviderRefundStatus.FINISHED]
+    return sum(one.amount_minor for one in finished if one.currency in {None, refund.currency}) >= refund.amount_minor
+
+
+async def _find_or_show(session: AsyncSession, provider: str, fact: RefundFact) -> Sequence[UUID]:
+    """Return the ids of our refunds if finance has said them meanwhile; else show finance this one."""
     of_payment = Payment.provider == provider, Payment.reference == fact.payment_reference
     order_id = await session.scalar(select(Payment.order_id).where(*of_payment))
     if order_id is not None:
         await fetch(session, Order, order_id, lock=True)
-        if (refund_id := await find_refund(session, fact)) is not None:
-            return refund_id
+        if refund_ids := await find_refunds(session, fact):
+            return refund_ids
     payment = await payment_by_reference(session, provider, fact.payment_reference)
     await unmatched.show_refund(session, provider, fact, Why.UNKNOWN_REFUND, payment)
-    return None
+    return []
 
 
 async def _without_effect(
     session: AsyncSession,
     payment: Payment,
-    refund: Refund,
-    made: ProviderRefund,
+    refunds: Sequence[Refund],
+    made: Sequence[ProviderRefund],
     fact: RefundFact,
     policy: Policy,
     *,
@@ -130,37 +180,48 @@ async def _without_effect(
 ) -> str | None:
     """Return the outcome of a fact that changes nothing, in a word; None where it is to be applied."""
     at = now(session)
-    last = LastReported(ProviderRefundStatus(made.status), made.status_at, made.amount_minor, made.currency or "")
+    amount, one = sum(one.amount_minor for one in made), made[0]
+    last = LastReported(ProviderRefundStatus(one.status), one.status_at, amount, one.currency or "")
     verdict = judge(last, fact, fetched=fetched, patience=policy.ask_every)
     if not fetched and fact.at > at + CLOCKS_APART:
         verdict = Verdict.ASK
     match verdict:
         case Verdict.ASK:
-            _ask(session, refund)
+            _ask(session, refunds)
             return "asking"
         case Verdict.DOUBT:
-            _ask(session, refund, policy.next_question(last.at, at) - at)
+            _ask(session, refunds, policy.next_question(last.at, at) - at)
             return "asking"
         case Verdict.UNCLEAR:
-            await unmatched.show_refund(session, payment.provider, fact, Why.UNKNOWN_STATUS, payment, refund)
-            if fetched:
-                _plan_question(session, refund, policy, fetched=True, again=True)
+            await unmatched.show_refund(session, payment.provider, fact, Why.UNKNOWN_STATUS, payment, refunds[0])
+            if not fetched:
+                _ask(session, refunds)
             else:
-                _ask(session, refund)
+                _plan_questions(session, refunds, policy, fetched=True, again=True)
             return "not_known_yet"
         case Verdict.KNOWN:
             if fact.status is not ProviderRefundStatus.UNKNOWN:
                 await unmatched.end_unmatched(session, payment.provider, [fact.provider_refund_id], Why.UNKNOWN_STATUS)
-            made.status_at = max(made.status_at, fact.at)
-            _plan_question(session, refund, policy, fetched=fetched, again=fetched)
+            for part in made:
+                part.status_at = max(part.status_at, fact.at)
+            _plan_questions(session, refunds, policy, fetched=fetched, again=fetched)
             return "known"
         case Verdict.APPLY:
             return None
 
 
-async def find_refund(session: AsyncSession, fact: RefundFact) -> UUID | None:
-    """Return the id of our refund: by the provider's id of it where we know that, else by the reference we gave."""
+async def find_refunds(session: AsyncSession, fact: RefundFact) -> Sequence[UUID]:
+    """Return the ids of our refunds that a refund at the provider pays, in their order: by the provider's id of it
+    where we know that, else by the reference we gave. None where it is not known."""
     return await _find(session, fact.provider_refund_id, fact.our_reference)
+
+
+async def part_of(session: AsyncSession, fact: RefundFact, refund_id: UUID) -> RefundFact:
+    """Return what a fact says of this refund of ours, which may be one of several that it pays."""
+    made = await parts_of(session, fact.provider_refund_id)
+    amounts = divide(fact.amount_minor, [one.share_minor for one in made])
+    found = (amount for one, amount in zip(made, amounts, strict=False) if one.refund_id == refund_id)
+    return replace(fact, amount_minor=next(found, fact.amount_minor))
 
 
 def is_of_payment(fact: RefundFact, payment: Payment) -> bool:
@@ -171,39 +232,39 @@ def is_of_payment(fact: RefundFact, payment: Payment) -> bool:
 async def ask_again(session: AsyncSession, provider_refund_id: str, external: str) -> Payment | None:
     """Ask the provider soon about a refund of which something unreadable came. Returns its payment; None where the
     refund is not known here."""
-    refund_id = await _find(session, provider_refund_id, external)
-    if refund_id is None:
+    refund_ids = await _find(session, provider_refund_id, external)
+    if not refund_ids:
         return None
-    await fetch(session, Order, (await fetch(session, Refund, refund_id)).order_id, lock=True)
-    refund = await fetch(session, Refund, refund_id, lock=True)
-    _ask(session, refund)
-    return await fetch(session, Payment, refund.payment_id)
+    await fetch(session, Order, (await fetch(session, Refund, refund_ids[0])).order_id, lock=True)
+    refunds = [await fetch(session, Refund, one, lock=True) for one in refund_ids]
+    _ask(session, refunds)
+    return await fetch(session, Payment, refunds[0].payment_id)
 
 
-async def _find(session: AsyncSession, provider_refund_id: str, external: str) -> UUID | None:
-    known = await session.scalar(
-        select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id == provider_refund_id)
-    )
-    if known is not None:
-        return known
-    known = await session.scalar(select(Refund.refund_id).where(Refund.provider_refund_id == provider_refund_id))
-    if known is not None:
+async def _find(session: AsyncSession, provider_refund_id: str, external: str) -> Sequence[UUID]:
+    if made := await parts_of(session, provider_refund_id):
+        return [one.refund_id for one in made]
+    last = select(Refund.refund_id).where(Refund.provider_refund_id == provider_refund_id)
+    if known := (await session.scalars(last.order_by(Refund.refund_id))).all():
         return known
     try:
         ours = UUID(external)
     except ValueError:
-        return None
-    return await session.scalar(select(Refund.refund_id).where(Refund.refund_id == ours))
+        return []
+    return (await session.scalars(select(Refund.refund_id).where(Refund.refund_id == ours))).all()
 
 
-def _ask(session: AsyncSession, refund: Refund, pause: timedelta = timedelta()) -> None:
-    """Plan to ask the provider about a refund, at once or after `pause`. One that is being sent is left to whoever
-    sends it, who looks first at what the provider has."""
-    if refund.status != RefundStatus.SUBMITTING:
-        refund.ask_at = now(session) + pause
+def _ask(session: AsyncSession, refunds: Sequence[Refund], pause: timedelta = timedelta()) -> None:
+    """Plan to ask the provider about refunds, at once or after `pause`. One that is being sent is left to whoever sends
+    it, who looks first at what the provider has."""
+    for refund in refunds:
+        if refund.status != RefundStatus.SUBMITTING:
+            refund.ask_at = now(session) + pause
 
 
-async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | None, fact: RefundFact) -> None:
+async def _note(
+    session: AsyncSession, refund: Refund, made: ProviderRefund | None, fact: RefundFact, share: int | None
+) -> None:
     at = now(session)
     dead = {ProviderRefundStatus.CANCELLED, ProviderRefundStatus.RETURNED, ProviderRefundStatus.FINISHED}
     if made is None:
@@ -214,6 +275,7 @@ async def _note(session: AsyncSession, refund: Refund, made: ProviderRefund | No
                 status=fact.status,
                 status_at=fact.at,
                 amount_minor=fact.amount_minor,
+                share_minor=share,
                 currency=fact.currency or None,
                 received_at=at,
                 # First reported when ours was not being sent: that was forgotten, or given up.
@@ -250,17 +312,12 @@ async def _advance(
 ) -> None:
     before = RefundStatus(refund.status)
     alive = [one for one in made if one.status in UNDER_WAY]
-    finished = [one for one in made if one.status == ProviderRefundStatus.FINISHED]
-    paid = sum(one.amount_minor for one in finished if one.currency in {None, refund.currency})
-    in_full = paid >= refund.amount_minor
     status = status_of(
         [ProviderRefundStatus(one.status) for one in made],
         before,
         taken_up_again=any(one.revived_at is not None for one in alive),
-        in_full=in_full,
+        in_full=_is_in_full(refund, made),
     )
-    if finished and not in_full:
-        await unmatched.show_refund(session, payment.provider, fact, Why.REFUNDED_TOO_LITTLE, payment, refund)
     if before is RefundStatus.CANCELLED and await goes_back_otherwise(session, refund):
         return  # what is paid of it all the same is a loss
     over = status is RefundStatus.RETURNED and all(one.status in ENDED for one in made)
@@ -280,8 +337,6 @@ async def _advance(
     await session.flush()
     payer = await payer_of(session, payment)
     if status is RefundStatus.COMPLETED:
-        refund_ids = [one.provider_refund_id for one in made]
-        await unmatched.end_unmatched(session, payment.provider, refund_ids, Why.REFUNDED_TOO_LITTLE)
         publish(
             session,
             RefundCompleted(
@@ -299,6 +354,13 @@ async def _advance(
         await emails.email_delay(session, refund, payer)
     elif fact.status is ProviderRefundStatus.RECEIVED:
         await emails.email_refund(session, refund, payer, "received")
+
+
+def _plan_questions(
+    session: AsyncSession, refunds: Sequence[Refund], policy: Policy, *, fetched: bool, again: bool
+) -> None:
+    for refund in refunds:
+        _plan_question(session, refund, policy, fetched=fetched, again=again)
 
 
 def _plan_question(session: AsyncSession, refund: Refund, policy: Policy, *, fetched: bool, again: bool) -> None:

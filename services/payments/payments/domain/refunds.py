@@ -1,6 +1,6 @@
 """Refunds: when a learner may ask for one, and our status of it from what the provider reports."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from enum import Enum, StrEnum, auto
@@ -126,6 +126,17 @@ def owed_of(amount_minor: int, made: Iterable[Made]) -> int:
     """
     covers = {ProviderRefundStatus.FINISHED, *UNDER_WAY}
     return max(0, amount_minor - sum(one.amount_minor for one in made if one.status in covers))
+
+
+def divide(amount_minor: int, shares: Sequence[int | None]) -> list[int]:
+    """Divide the amount of a refund at the provider among the refunds of ours that it pays: to each its share, while
+    there is any, and to the last what is left, which may be more than is owed of it. A share of None is all there is.
+    """
+    parts: list[int] = []
+    for share in shares[:-1]:
+        left = amount_minor - sum(parts)
+        parts.append(left if share is None else min(share, left))
+    return [*parts, amount_minor - sum(parts)]
 
 
 class ProviderRefundStatus(StrEnum):

@@ -1,8 +1,10 @@
 """Why finance is shown an unmatched payment, and what ends it."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from shared.errors import Conflict
 
@@ -17,7 +19,7 @@ class ExplanationNeeded(Conflict):
     """Of a refund of our payment that we did not ask for, finance says what it paid: refunds wait for that. Of nothing
     else it is said."""
 
-    remedy = "For an `unknown_refund` send `refund_id`, the refund of ours that it paid, or `not_ours`; else neither."
+    remedy = "For an `unknown_refund` send `paid`, the refunds of ours that it paid, or `not_ours`; else neither."
 
 
 class RefundOfAnotherPayment(Conflict):
@@ -27,15 +29,25 @@ class RefundOfAnotherPayment(Conflict):
 
 
 class PaidAnotherRefund(Conflict):
-    """A refund at the provider pays one refund of ours, and of this one it is known which."""
+    """Of this refund at the provider it is known which of ours it paid."""
 
-    remedy = "Name the refund of ours in `refund_id` of the answer."
+    remedy = "Name in `paid` the refunds of ours in `refund_ids` of the answer."
 
 
 class PaidMoreThanOwed(Conflict):
-    """A refund at the provider is taken in as one of ours up to what is neither paid of it nor being paid."""
+    """A refund at the provider is taken in as ours up to what is neither paid of them nor being paid, and the rest only
+    where it is said."""
 
-    remedy = "Name the refund it paid; if it paid more, have the provider cancel it, or close it as `not_ours`."
+    remedy = (
+        "Name all refunds of ours that it paid, and what is beyond: `not_owed_minor`; or have the provider cancel it."
+    )
+
+
+class PartsDoNotAddUp(Conflict):
+    """What is said to have been paid by a refund at the provider is all of it, in its currency, and nothing of it is
+    beyond what is owed while something is owed of a refund that is named."""
+
+    remedy = "Give amounts that add up, with `not_owed_minor`, to `amount_minor` of the answer, or leave them out."
 
 
 class Why(StrEnum):
@@ -74,10 +86,10 @@ MEANINGS: Final[Mapping[Why, tuple[str, str]]] = {
     Why.UNKNOWN_REFUND: (
         "a refund that we did not ask for, or that was lost when the database was set back",
         (
-            "find at the provider who made it and for what, and close this with the `refund_id` that it paid (where "
+            "find at the provider who made it and for what, and close this with the refunds that it `paid` (where "
             "there is none, grant the line's refund first), or as `not_ours`: other refunds of the payment wait for it."
-            " One that paid several, or more than was owed, have cancelled there, or close as `not_ours`. One closed "
-            "so by mistake is closed again with its `refund_id`"
+            " Of one that paid more than was owed say how much: `not_owed_minor`. One closed as `not_ours` by mistake "
+            "is closed again with what it `paid`"
         ),
     ),
     Why.UNKNOWN_STATUS: ("a status that is not known here", "look at the provider what it means, and tell support"),
@@ -126,6 +138,54 @@ ENDED_BY: Final[Mapping[Why, str]] = {
     Why.TAKEN_BACK_WITHOUT_DISPUTE: "the payment is there again, or a later dispute about it is lost",
 }
 """What ends each by itself; a person in finance may close any of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class PaidPart:
+    """What a refund at the provider paid of one of ours, in minor units, as finance says it; None: as much as is owed,
+    while there is any."""
+
+    refund_id: UUID
+    amount_minor: int | None = None
+
+
+def shares_of(
+    amount_minor: int, parts: Sequence[PaidPart], owed: Mapping[UUID, int], not_owed_minor: int
+) -> Mapping[UUID, int]:
+    """Return how much a refund at the provider of that amount paid of each of ours. `owed`: what is neither paid of
+    each nor being paid; `not_owed_minor`: what finance says to be beyond that; all in minor units.
+
+    Raises PaidMoreThanOwed, PartsDoNotAddUp.
+    """
+    shares: dict[UUID, int] = {}
+    left = amount_minor - sum(one.amount_minor or 0 for one in parts)
+    for part in parts:
+        share = min(owed[part.refund_id], max(left, 0)) if part.amount_minor is None else part.amount_minor
+        left -= share if part.amount_minor is None else 0
+        if share > owed[part.refund_id]:
+            raise _more_than_owed(share, owed[part.refund_id], part.refund_id)
+        shares[part.refund_id] = share
+    whole = all(shares[one.refund_id] == owed[one.refund_id] for one in parts)
+    if whole and left > not_owed_minor:
+        raise _more_than_owed(amount_minor, sum(shares.values()), *shares)
+    empty = len(parts) > 1 and not all(shares.values())
+    if empty or left != not_owed_minor or (left and not whole):
+        raise PartsDoNotAddUp(
+            f"it is of {amount_minor}, and {sum(shares.values())} is said to be of ours, {not_owed_minor} not owed",
+            amount_minor=amount_minor,
+            paid_minor=sum(shares.values()),
+            not_owed_minor=not_owed_minor,
+        )
+    return shares
+
+
+def _more_than_owed(amount_minor: int, owed_minor: int, *refund_ids: UUID) -> PaidMoreThanOwed:
+    return PaidMoreThanOwed(
+        f"it is of {amount_minor}, and {owed_minor} of what is named is neither paid nor being paid",
+        amount_minor=amount_minor,
+        owed_minor=owed_minor,
+        refund_ids=[str(one) for one in refund_ids],
+    )
 
 
 def check_explanation(why: Why, *, of_our_payment: bool, explained: Collection[bool]) -> None:

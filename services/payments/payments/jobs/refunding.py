@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 from payments.adapters.provider import PaymentProvider, ProviderNotReached, ProviderRefused
 from payments.commands import refunds, unmatched
 from payments.commands.ledger import post
-from payments.commands.refund_facts import apply_refund_fact, find_refund, is_of_payment
+from payments.commands.refund_facts import apply_refund_fact, find_refunds, is_of_payment, part_of
 from payments.commands.settlement import apply_payment_fact
 from payments.domain.payments import PaymentFact, ProviderStatus, State
 from payments.domain.policy import policy_of
@@ -184,15 +184,16 @@ async def _match_refunds(work: Work, claim: _LeasedRefund, listed: Sequence[Refu
     refund_id = claim.refund.refund_id
     async with work.database.transaction() as session:
         before = {one.provider_refund_id: one for one in await provider_refunds_of(session, refund_id)}
-        whose = [(one, await find_refund(session, one)) for one in listed]
+        whose = [(one, await find_refunds(session, one)) for one in listed]
         ids = [one.provider_refund_id for one in listed]
         not_ours = await not_ours_among(session, claim.payment.provider, ids)
-    ours = [one for one, id_ in whose if id_ == refund_id and is_of_payment(one, claim.payment)]
-    strange = [one for one, id_ in whose if id_ is None or not is_of_payment(one, claim.payment)]
+        ours = [one for one, of in whose if refund_id in of and is_of_payment(one, claim.payment)]
+        parts = [await part_of(session, one, refund_id) for one in ours]
+    strange = [one for one, of in whose if not of or not is_of_payment(one, claim.payment)]
     paid = {id_ for id_, one in before.items() if one.status == ProviderRefundStatus.FINISHED}
     unsaid = {ProviderRefundStatus.UNKNOWN, ProviderRefundStatus.CANCELLED}  # neither takes back what was paid
     said = {
-        one.provider_refund_id: one for one in ours if one.provider_refund_id not in paid or one.status not in unsaid
+        one.provider_refund_id: one for one in parts if one.provider_refund_id not in paid or one.status not in unsaid
     }
     return _Known(
         ours,
@@ -252,7 +253,7 @@ async def _explain(work: Work, claim: _LeasedRefund, unexplained: Sequence[Refun
         row = await session.get_one(Refund, refund.refund_id, with_for_update={"key_share": True})
         pause = SETTLING
         for one in unexplained:
-            if await find_refund(session, one) is not None and is_of_payment(one, payment):
+            if await find_refunds(session, one) and is_of_payment(one, payment):
                 continue  # finance has said meanwhile what it paid
             await unmatched.show_refund(session, provider.name, one, Why.UNKNOWN_REFUND, payment)
             pause = policy_of(order.regulations_version).ask_every

@@ -61,6 +61,27 @@ async def provider_refunds_of(session: AsyncSession, refund_id: UUID) -> Sequenc
     return (await session.scalars(statement)).all()
 
 
+async def parts_of(session: AsyncSession, provider_refund_id: str, *, lock: bool = False) -> Sequence[ProviderRefund]:
+    """Return what a refund at the provider pays of each of ours, in the order of their ids, locked if asked."""
+    statement = (
+        select(ProviderRefund)
+        .where(ProviderRefund.provider_refund_id == provider_refund_id)
+        .order_by(ProviderRefund.refund_id)
+    )
+    if lock:
+        statement = statement.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return (await session.scalars(statement)).all()
+
+
+async def refunds_paid_by(
+    session: AsyncSession, provider_refund_ids: Collection[str]
+) -> Sequence[tuple[Refund, Sequence[ProviderRefund]]]:
+    """Return the refunds of ours that these at the provider pay, each with all that the provider made for it."""
+    ours = select(ProviderRefund.refund_id).where(ProviderRefund.provider_refund_id.in_(provider_refund_ids))
+    found = await session.scalars(select(Refund).where(Refund.refund_id.in_(ours)).order_by(Refund.refund_id))
+    return [(one, await provider_refunds_of(session, one.refund_id)) for one in found.all()]
+
+
 def was_paid() -> ColumnElement[bool]:
     """Select the provider's refunds that were paid in the currency that is owed."""
     same = or_(ProviderRefund.currency.is_(None), ProviderRefund.currency == Refund.currency)
