@@ -330,7 +330,7 @@ class Refund(Base):
         _one("uq_refunds_line_alive", "order_line_id", where="order_line_id is not null and status <> 'cancelled'"),
         _one("uq_refunds_line_payment", "order_line_id", "payment_id", where="order_line_id is not null"),
         _one("uq_refunds_payment_reason", "payment_id", "reason_code", where="order_line_id is null"),
-        Index("ix_refunds_unanswered", "submitted_at", postgresql_where=text("submitted_at is not null")),
+        Index("ix_refunds_delayed", "requested_at", "refund_id", postgresql_where=text("delayed_since is not null")),
         _one("uq_refunds_active", "payment_id", where="status in ('submitting', 'submitted')"),
         Index(None, "status", "requested_at"),
         Index(None, "order_id"),
@@ -355,6 +355,8 @@ class Refund(Base):
     status_at: Mapped[datetime | None]
     submitted_at: Mapped[datetime | None]
     """When it was sent, while nothing is known of what came of it."""
+    delayed_since: Mapped[datetime | None]
+    """Since when the provider lacks it, or does not say that it has it, though its turn has come or should have."""
     ask_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     failure_code: Mapped[str | None]
@@ -362,8 +364,8 @@ class Refund(Base):
 
 
 class ProviderRefund(Base):
-    """What a refund that the provider made pays of one of ours. There is another for ours only where one came to
-    nothing, and another of the provider's only where it was made by hand for several of ours."""
+    """What a refund that the provider made pays of one of ours: another for ours only where one came to nothing,
+    another of the same only where it was made by hand for several."""
 
     __tablename__ = "provider_refunds"
     __table_args__ = (
@@ -376,9 +378,8 @@ class ProviderRefund(Base):
     status: Mapped[str]
     status_at: Mapped[datetime]
     amount_minor: Mapped[int] = mapped_column(BigInteger)
-    """All rows of a refund at the provider add up to what it reports of that."""
     share_minor: Mapped[int | None] = mapped_column(BigInteger)
-    """How much of it finance has said to be owed of ours; what is beyond was not owed. None where all of it is ours."""
+    """How much finance said to be owed of ours; the rest was not. None where the provider's is all of ours."""
     currency: Mapped[str | None]
     """None where the provider named none: that of the payment."""
     received_at: Mapped[datetime] = mapped_column("heard_at", key="received_at")

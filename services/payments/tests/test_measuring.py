@@ -11,7 +11,7 @@ from .disputes import close, delivered, dispute
 
 async def measured(driver):
     await driver.run(measure_what_waits)
-    names = "payments_unmatched", "refunds_failed", "refunds_unanswered", "disputes_open"
+    names = "payments_unmatched", "refunds_failed", "refunds_delayed", "disputes_open"
     return [REGISTRY.get_sample_value(name) for name in names]
 
 

@@ -90,6 +90,7 @@ TABLES = {
             "currency": "GBP",
             "provider_refund_id": lambda n: f"refund-{n}",
             "ask_at": late(at(days=-1)),
+            "delayed_since": late(at(days=-1)),
         }
     ),
     "disputes": Table(
@@ -145,7 +146,7 @@ LISTS = {
         Ask("/v1/unmatched-payments?open=true", FINANCE, full=False),
         Ask("/v1/unmatched-payments?open=false", FINANCE),
     ],
-    "list_refunds": [Ask("/v1/refunds?status=completed", FINANCE)],
+    "list_refunds": [Ask("/v1/refunds?status=completed", FINANCE), Ask("/v1/refunds", FINANCE, full=False)],
     "list_disputes": [
         Ask("/v1/disputes", FINANCE),
         Ask("/v1/disputes?open=true", FINANCE, full=False),

@@ -117,13 +117,13 @@ async def test_the_payer_is_told_of_the_delay_once_and_so_is_whose_refund_waits_
 async def test_it_is_shown_since_when_it_is_unanswered(driver):
     order, reference = await sent_without_answer(driver)
     shown = (await driver.read(order))["lines"][0]["refund"]
-    assert datetime.fromisoformat(shown["unanswered_since"]) == (await row_of(driver)).submitted_at
+    assert datetime.fromisoformat(shown["delayed_since"]) == (await row_of(driver)).submitted_at
     async with driver.service.client("finance") as finance:
         [listed] = (await finance.get("/v1/refunds", params={"status": "submitting"})).json()["items"]
-    assert listed["unanswered_since"] == shown["unanswered_since"]
+    assert listed["delayed_since"] == shown["delayed_since"]
     await takes_effect(driver, reference)
     await looks(driver, hours=1)
-    assert (await driver.read(order))["lines"][0]["refund"]["unanswered_since"] is None
+    assert (await driver.read(order))["lines"][0]["refund"]["delayed_since"] is None
 
 
 def test_every_state_of_a_refund_is_explained_where_it_is_shown():

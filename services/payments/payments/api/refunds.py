@@ -93,15 +93,16 @@ async def list_refunds(
     session: ReadSession,
     paging: Paging,
     status: Annotated[
-        RefundStatus,
+        RefundStatus | None,
         Query(
-            description="failed: the provider will not pay, or nothing was seen of it; a person sends it again. "
-            "submitting: those sent without an answer, since `unanswered_since`, are among them"
+            description="By default those that somebody has to see to: the failed (the provider will not pay, or "
+            "nothing was seen of it; a person sends it again), and the delayed, whatever holds them back"
         ),
-    ] = RefundStatus.FAILED,
+    ] = None,
 ) -> Page[OrderRefundView]:
-    """Refunds in one state, the oldest request first: the failed wait for `retry_refund`. Among the failed are counted,
-    as `unreadable`, those in a state that this release does not know."""
+    """Refunds in one state, or those that are failed or delayed, the oldest request first. The failed wait for
+    `retry_refund`; what the delayed wait for, `list_unmatched_payments` may say. Among the failed are counted, as
+    `unreadable`, those in a state that this release does not know."""
     found, following = await refunds_page(session, status, paging)
     references = await references_of(session, [one.payment_id for one in found])
     return page_of(found, lambda one: OrderRefundView.with_payment(one, references[one.payment_id]), following)

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from payments.domain.disputes import DisputeOutcome
 from payments.domain.payments import FUNDED, State
 from payments.domain.refunds import MEANINGS as STATUS_MEANINGS
+from payments.domain.refunds import NOT_WITH_PROVIDER
 from payments.domain.unmatched import ENDED_BY, MEANINGS, Why
 from payments.tables import Payment, Refund
 from shared.web import LARGEST, Instant, Money, RequestModel, View
@@ -65,10 +66,11 @@ class RefundView(View):
         examples=["requested"],
     )
     requested_at: Instant
-    unanswered_since: Instant | None = Field(
+    delayed_since: Instant | None = Field(
         default=None,
-        description="When it was sent, where the provider has not said yet what came of it; null otherwise, also while "
-        "it waits behind another refund of its payment",
+        description="Since when it is held back though its turn has come, whatever the reason: the provider cannot be "
+        "reached, or has not said what came of it; something about its payment is looked into first, as a refund that "
+        "was made by hand; or another refund of its payment is delayed. Null otherwise",
     )
     completed_at: Instant | None
 
@@ -78,7 +80,7 @@ class RefundView(View):
             {
                 **{name: getattr(refund, name) for name in cls.model_fields if hasattr(refund, name)},
                 "amount": Money(amount_minor=refund.amount_minor, currency=refund.currency),
-                "unanswered_since": refund.submitted_at,
+                "delayed_since": refund.delayed_since if refund.status in NOT_WITH_PROVIDER else None,
             }
         )
 

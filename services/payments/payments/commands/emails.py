@@ -245,31 +245,37 @@ async def email_given_back(session: AsyncSession, refund: Refund, to: str) -> No
     )
 
 
+DELAYS: Final = {
+    "unpaid": "The refund of {} has not reached in full where you paid from, so it takes longer than usual.",
+    "unanswered": "We have asked the payment provider to pay the refund of {}, and it has not answered yet. We go on "
+    "asking.",
+    "behind": "The refund of {} waits for another one of the same payment, about which the provider has not answered "
+    "yet.",
+    "held": "The refund of {} could not be sent to the payment provider yet: the provider cannot be reached, or "
+    "something about the payment has to be looked into first.",
+}
+"""Why a refund takes longer than usual."""
+
+
 async def email_delay(
-    session: AsyncSession, refund: Refund, to: str, *, unanswered: datetime | None = None, behind: bool = False
+    session: AsyncSession,
+    refund: Refund,
+    to: str,
+    *,
+    since: datetime | None = None,
+    why: Literal["unpaid", "unanswered", "behind", "held"] = "unpaid",
 ) -> None:
-    """E-mail that a refund takes longer than usual: it was not paid in full. `unanswered`: since when it is not known
-    what came of it, of which there is one e-mail; `behind`: so it is of another of its payment, for which it waits."""
-    why = "The refund of {} has not reached in full where you paid from, so it takes longer than usual."
-    about = f"{refund.refund_id} {refund.revision}"
-    if unanswered is not None:
-        about = f"{refund.refund_id} since {unanswered.isoformat()}"
-        why = (
-            "We have asked the payment provider to pay the refund of {}, and it has not answered yet. We go on asking."
-        )
-    if behind:
-        why = (
-            "The refund of {} waits for another one of the same payment, about which the provider has not answered yet."
-        )
+    """E-mail that a refund takes longer than usual. `since`: since when the provider does not have it, or has not said
+    so, of which there is one e-mail, whatever the reason; `why`: a key of DELAYS."""
     await _write_of_refund(
         session,
         refund,
         to,
         kind="refund_delayed",
-        about=about,
+        about=f"{refund.refund_id} {refund.revision if since is None else f'since {since.isoformat()}'}",
         subject="Your refund is delayed",
-        body=f"{why.format(await _refunded(session, refund))} The money is yours all the same: we see to it, and "
-        "tell you when it is paid. There is nothing you need to do.",
+        body=f"{DELAYS[why].format(await _refunded(session, refund))} The money is yours all the same: we see to it, "
+        "and tell you when it is paid. There is nothing you need to do.",
     )
 
 

@@ -282,7 +282,7 @@ async def _note(
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
             )
         )
-        refund.submitted_at = None  # what came of it is known
+        refund.submitted_at, refund.delayed_since = None, None  # what came of it is known
         publish(
             session,
             RefundSubmitted(

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +18,7 @@ from payments.domain.policy import in_utc, policy_of
 from payments.domain.refunds import (
     ENDED,
     GRANTED,
+    NOT_WITH_PROVIDER,
     CoolingOffEnded,
     Reason,
     RefundAlreadyRequested,
@@ -30,7 +30,13 @@ from payments.domain.refunds import (
 )
 from payments.queries.orders import ratified_among
 from payments.queries.payments import confirming_payment, is_disputed
-from payments.queries.refunds import are_ahead, owed_for, provider_refunds_of, refunds_without_money
+from payments.queries.refunds import (
+    are_ahead,
+    owed_for,
+    provider_refunds_of,
+    refunds_behind,
+    refunds_without_money,
+)
 from payments.tables import CheckoutAttempt, Order, OrderLine, Payment, Refund
 from shared.access import refuse_own
 from shared.clock import later
@@ -196,6 +202,7 @@ async def _request(
 
 async def announce_request(session: AsyncSession, refund: Refund, payment: Payment) -> None:
     """Post, publish and e-mail that the money of a refund is owed to the payer from now on."""
+    refund.delayed_since = None
     await post(session, "refund_requested", payment, refund_id=refund.refund_id)
     line = await session.get(OrderLine, refund.order_line_id) if refund.order_line_id else None
     _publish_request(session, refund, line)
@@ -235,21 +242,27 @@ async def cancel_refund(session: AsyncSession, refund: Refund, payment: Payment)
     await owe_again(session, await fetch(session, Order, refund.order_id))
 
 
-async def email_silence(session: AsyncSession, order_id: UUID, refund_id: UUID) -> None:
-    """E-mail that a refund is delayed which was sent and is without an answer for as long as the regulations give it,
-    and that those are which wait behind it: once each."""
+async def note_delay(session: AsyncSession, order_id: UUID, refund_id: UUID) -> None:
+    """Note since when a refund is delayed that the provider does not have though its turn has come, whatever holds it
+    back, and the others of its payment that wait behind it; e-mail it once, after as long as the regulations say."""
     order = await fetch(session, Order, order_id, lock=True)
-    refund = await fetch(session, Refund, refund_id)
-    since = refund.submitted_at
-    if refund.status != RefundStatus.SUBMITTING or since is None:
+    refund = await fetch(session, Refund, refund_id, lock=True)
+    payment = await fetch(session, Payment, refund.payment_id)
+    if refund.status not in NOT_WITH_PROVIDER or payment.state != State.SETTLED:
         return
-    if now(session) < later(since, policy_of(order.regulations_version).refund_delay_told_after):
+    if await is_disputed(session, payment.payment_id):  # the payer's bank is asked for it, as they know
         return
-    to = await payer_of(session, await fetch(session, Payment, refund.payment_id))
-    await emails.email_delay(session, refund, to, unanswered=since)
-    behind = select(Refund).where(Refund.payment_id == refund.payment_id, Refund.status == RefundStatus.REQUESTED)
-    for one in await session.scalars(behind.where(Refund.order_id == order_id).order_by(Refund.refund_id)):
-        await emails.email_delay(session, one, to, unanswered=since, behind=True)
+    at, told_after = now(session), policy_of(order.regulations_version).refund_delay_told_after
+    since = refund.delayed_since = refund.delayed_since or refund.submitted_at or at
+    to, unanswered = await payer_of(session, payment), refund.submitted_at is not None
+    if at >= later(since, told_after):
+        await emails.email_delay(session, refund, to, since=since, why="unanswered" if unanswered else "held")
+    elif refund.status == RefundStatus.REQUESTED and refund.ask_at is not None:
+        refund.ask_at = min(refund.ask_at, later(since, told_after))
+    for one in await refunds_behind(session, refund):
+        since_of_it = one.delayed_since = one.delayed_since or max(since, one.requested_at)
+        if at >= later(since_of_it, told_after):
+            await emails.email_delay(session, one, to, since=since_of_it, why="behind" if unanswered else "held")
 
 
 async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -> None:
@@ -304,7 +317,7 @@ async def retry_refund(session: AsyncSession, order_id: UUID, refund_id: UUID, b
         refund.ask_at = now(session)
         raise RefundNotFailed("the provider may still pay it; it is asked", refund_status=refund.status)
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.REQUESTED, None, None
-    refund.submitted_at = None
+    refund.submitted_at, refund.delayed_since = None, None
     refund.revision += 1
     return refund
 

@@ -50,11 +50,11 @@ class RefundStatus(StrEnum):
 MEANINGS: Final[Mapping[RefundStatus, str]] = {
     RefundStatus.REQUESTED: (
         "it is owed and not sent yet: its payment must have been paid out to us and not be disputed, and the provider "
-        "takes one refund of a payment at a time"
+        "takes one refund of a payment at a time. What else holds it back does so since `delayed_since`"
     ),
     RefundStatus.SUBMITTING: (
-        "it is being sent, or was sent without an answer: `unanswered_since`. The provider is asked what came of it, "
-        "and it is not sent again meanwhile"
+        "it is being sent, or, since `delayed_since`, was sent without an answer, or cannot be. The provider is asked "
+        "what came of it, and it is not sent again meanwhile"
     ),
     RefundStatus.SUBMITTED: "the provider has it, and has not paid it out yet",
     RefundStatus.COMPLETED: "the money is paid out",
@@ -66,6 +66,8 @@ MEANINGS: Final[Mapping[RefundStatus, str]] = {
     RefundStatus.CANCELLED: "its payment was taken back from us, so nothing of it is owed",
 }
 
+NOT_WITH_PROVIDER: Final = frozenset({RefundStatus.REQUESTED, RefundStatus.SUBMITTING})
+"""Of these nothing is known at the provider: each may be delayed."""
 ACTIVE = frozenset({RefundStatus.SUBMITTING, RefundStatus.SUBMITTED})
 """The provider takes one of these at a time for a payment."""
 IN_FLIGHT = ACTIVE | {RefundStatus.RETURNED}

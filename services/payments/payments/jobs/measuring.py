@@ -10,8 +10,8 @@ from shared.telemetry import set_unknown
 
 payments_unmatched = Gauge("payments_unmatched", "Unmatched payments that are open: finance looks at each")
 refunds_failed = Gauge("refunds_failed", "Refunds that the provider will not pay, until finance sends them again")
-refunds_unanswered = Gauge(
-    "refunds_unanswered", "Refunds that were sent, and of which the provider has not said what came of them"
+refunds_delayed = Gauge(
+    "refunds_delayed", "Refunds that are held back though their turn has come, or were sent without an answer"
 )
 disputes_open = Gauge("disputes_open", "Disputes that no bank has decided yet: nothing of their payments goes back")
 EVERY_SECONDS: Final = 60
@@ -19,7 +19,7 @@ EVERY_SECONDS: Final = 60
 
 async def measure_what_waits(work: Work) -> None:
     """Count what waits for finance, or for the provider's or a bank's word."""
-    gauges = payments_unmatched, refunds_failed, refunds_unanswered, disputes_open
+    gauges = payments_unmatched, refunds_failed, refunds_delayed, disputes_open
     try:
         async with work.database.transaction() as session:
             counts = await count_waiting(session)

@@ -70,10 +70,9 @@ async def submit_refunds(work: Work) -> None:
             return
         try:
             await _submit(work, claim)
-        finally:
-            if claim.refund.submitted_at is not None:  # and so it was sent before; the provider may be away, too
-                async with work.database.transaction() as session:
-                    await refunds.email_silence(session, claim.refund.order_id, refund_id)
+        finally:  # whatever has held it back
+            async with work.database.transaction() as session:
+                await refunds.note_delay(session, claim.refund.order_id, refund_id)
 
     await for_each(work, "submit_refunds", due, submit)
 

@@ -1,9 +1,9 @@
 """The lists that finance reads: disputes, unmatched payments, refunds."""
 
-from sqlalchemy import ColumnElement, func, or_, select, text
+from sqlalchemy import ColumnElement, and_, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from payments.domain.refunds import Reason, RefundStatus
+from payments.domain.refunds import NOT_WITH_PROVIDER, Reason, RefundStatus
 from payments.domain.unmatched import Why
 from payments.tables import (
     Dispute,
@@ -24,14 +24,12 @@ async def disputes_page(
 
 
 async def count_waiting(session: AsyncSession) -> tuple[int, int, int, int]:
-    """Return how many unmatched payments are open, refunds failed, refunds unanswered and disputes open: each counted
-    by an index that has these alone, or begins with them."""
+    """Return how many unmatched payments are open, refunds failed, refunds delayed and disputes open: each counted by
+    an index that has these alone, or begins with them."""
     counts = (
         select(func.count()).select_from(UnmatchedPayment).where(UnmatchedPayment.ended_at.is_(None)),
         select(func.count()).select_from(Refund).where(Refund.status == RefundStatus.FAILED),
-        select(func.count())
-        .select_from(Refund)
-        .where(Refund.submitted_at.is_not(None), Refund.status == RefundStatus.SUBMITTING),
+        select(func.count()).select_from(Refund).where(_is_delayed()),
         select(func.count()).select_from(Dispute).where(Dispute.closed_at.is_(None)),
     )
     row = (await session.execute(select(*(count.scalar_subquery() for count in counts)))).one()
@@ -69,16 +67,22 @@ async def unmatched_page(
     )
 
 
+def _is_delayed() -> ColumnElement[bool]:
+    return and_(Refund.delayed_since.is_not(None), Refund.status.in_(NOT_WITH_PROVIDER))
+
+
 async def refunds_page(
-    session: AsyncSession, status: RefundStatus, paging: PageRequest
+    session: AsyncSession, status: RefundStatus | None, paging: PageRequest
 ) -> tuple[list[Refund], str | None]:
-    """Return a page of refunds in this state, the oldest first; with those that failed all whose state this release
-    does not know, which somebody must see as well."""
-    states: list[str] = [status]
-    if status == RefundStatus.FAILED:
+    """Return a page of refunds in this state, or, without one, of those that failed or are delayed, the oldest first;
+    with those that failed all whose state this release does not know, which somebody must see as well."""
+    states: list[str] = [status or RefundStatus.FAILED]
+    if RefundStatus.FAILED in states:
         known = list(RefundStatus)
         states += [one for one in (await session.scalars(_REFUND_STATES)).all() if one not in known]
     found = [select(Refund).where(Refund.status == one, Refund.reason_code != Reason.NOT_PAID_FOR) for one in states]
+    if status is None:
+        found.append(select(Refund).where(_is_delayed()))
     return await paginate_each(session, found, paging, by=[Refund.requested_at, Refund.refund_id])
 
 

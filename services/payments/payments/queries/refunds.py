@@ -145,6 +145,15 @@ async def are_ahead(session: AsyncSession, refund: Refund) -> bool:
     return bool(await session.scalar(ahead))
 
 
+async def refunds_behind(session: AsyncSession, refund: Refund) -> Sequence[Refund]:
+    """Return, locked, the other refunds of the same payment that are to be sent."""
+    others = Refund.payment_id == refund.payment_id, Refund.refund_id != refund.refund_id
+    statement = select(Refund).where(Refund.order_id == refund.order_id, *others)
+    to_send = statement.where(Refund.status == RefundStatus.REQUESTED).order_by(Refund.refund_id)
+    locked = to_send.with_for_update(key_share=True).execution_options(populate_existing=True)
+    return (await session.scalars(locked)).all()
+
+
 async def goes_back_otherwise(session: AsyncSession, refund: Refund) -> bool:
     """Return whether another refund that is not cancelled is there for the same line."""
     same = Refund.order_line_id == refund.order_line_id, Refund.refund_id != refund.refund_id
