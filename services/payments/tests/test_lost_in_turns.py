@@ -99,6 +99,28 @@ async def test_a_line_given_up_without_a_refund_may_be_given_back_once_its_money
     assert [one.amount_minor for one in await driver.announced(RefundRequested)] == [OF_ONE]
 
 
+@pytest.mark.parametrize("turns", [one for one in product(PAID, repeat=3) if "first" in one], ids="-".join)
+@pytest.mark.parametrize("second", ["there", "lost"])
+async def test_one_left_out_may_be_given_back_while_the_payment_that_paid_for_it_is_lost(driver, second, turns):
+    """Whatever becomes of the payment that pays the order without it."""
+    order, payments = await paid_again(driver, "withdrawn")
+    expected = Expected(given_back=True)
+    if second == "lost":
+        await decide(driver, order, payments["second"], "lost")
+        expected.turn("second")
+    granted = await grant(driver, order)
+    assert (granted.status_code, granted.json()["status"]) == (201, "cancelled")
+    assert [one.reason_code for one in await driver.announced(RefundRequested)] == ["goodwill"]
+    assert len(await e_mailed(driver, "line_given_back")) == 1
+    assert (await grant(driver, order)).json()["code"] == "refund_already_requested"
+    for name in turns:
+        await decide(driver, order, payments[name], "lost" if name in expected.there else "won")
+        expected.turn(name)
+        balances = await driver.balances()
+        balances.pop("cash", None)
+        assert balances == expected.balances(), (turns, name)
+
+
 async def test_of_refunds_reopened_together_the_first_waits_for_none(driver):
     order, first, _ = await bought(driver, OF_ONE, OF_OTHER)
     await decide(driver, order, first, "lost")

@@ -32,6 +32,7 @@ from payments.queries.orders import ratified_among
 from payments.queries.payments import confirming_payment, is_disputed
 from payments.queries.refunds import (
     are_ahead,
+    lost_payment_for,
     owed_for,
     provider_refunds_of,
     refunds_behind,
@@ -66,15 +67,17 @@ async def request_refund(session: AsyncSession, order_id: UUID, line_id: UUID, b
 
 async def grant_refund(session: AsyncSession, order_id: UUID, line_id: UUID, reason: Reason, by: str) -> Refund:
     """Refund a line that finance gives back, at any time, also one whose result was ratified: access ends now, credit
-    is held, and awards that stand on it are reviewed. Where the payment is lost no money goes back unless it comes
-    again, and none is asked for any more.
+    is held, and awards that stand on it are reviewed. Where the payment that paid for it is lost no money goes back
+    unless it comes again, and none is asked for any more, also where another payment pays for the rest of the order.
 
     Raises Unknown, OwnOrder, OrderNotPaid, OrderInDispute, RefundAlreadyRequested.
     """
     order = await fetch(session, Order, order_id, lock=True)
     refuse_own(session, OwnOrder("somebody else decides about your own order"), order.learner_id, by)
     line, _ = await _paid_line(session, order, line_id, or_lost=True)
-    refund = await _refund_once(session, order, line, reason, by)
+    paying = await confirming_payment(session, order_id)
+    lost = None if paying is None else await lost_payment_for(session, paying, line)
+    refund = await _refund_once(session, order, line, reason, by, lost=lost)
     if refund.status == RefundStatus.CANCELLED:
         _publish_request(session, refund, line)
         await close_checkouts(session, order_id)
@@ -99,25 +102,29 @@ async def _paid_line(
     return line, order.paid_at
 
 
-async def _refund_once(session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str) -> Refund:
+async def _refund_once(
+    session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str, *, lost: Payment | None = None
+) -> Refund:
     """Refund a line. Raises RefundAlreadyRequested where it is refunded already, or nothing of it is left."""
-    refund = await refund_line(session, order, line, reason, by)
+    refund = await refund_line(session, order, line, reason, by, lost=lost)
     if refund is None:
         raise RefundAlreadyRequested("this line is being refunded already")
     return refund
 
 
-async def refund_line(session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str) -> Refund | None:
+async def refund_line(
+    session: AsyncSession, order: Order, line: OrderLine, reason: Reason, by: str, *, lost: Payment | None = None
+) -> Refund | None:
     """Owe the payer what was paid for this line and did not go back; None where that is nothing. The order must be
     locked.
 
-    Where the payment is lost the refund is noted as cancelled, and goes on if the money returns.
+    Where the payment is lost the refund is noted as cancelled, and goes on if the money returns. `lost`: the payment
+    that paid for the line, where it is not the one that pays the order.
     """
-    payment = await confirming_payment(session, order.order_id)
+    payment = lost or await confirming_payment(session, order.order_id)
     if payment is None:
         raise OrderNotPaid("nothing was paid for this order", order_status=order.status)
-    lost = payment.state == State.LOST
-    owed = line.due_minor if lost else await owed_for(session, payment, line)
+    owed = line.due_minor if payment.state == State.LOST else await owed_for(session, payment, line)
     if owed <= 0:
         return None
     return await _request(session, payment, owed, order, reason=reason, by=by, line=line)

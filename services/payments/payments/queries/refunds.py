@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select, tup
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from payments.domain.payments import State, Use
 from payments.domain.refunds import ACTIVE, ProviderRefundStatus, Reason, RefundStatus
 from payments.domain.unmatched import Why
 from payments.queries.orders import lines_not_given_back
@@ -103,6 +104,26 @@ async def lines_paid_by(session: AsyncSession, payment: Payment) -> list[OrderLi
     paid_for = or_(~before, exists().where(*of_line))
     statement = select(OrderLine).where(OrderLine.order_id == payment.order_id, paid_for, ~unpaid)
     return list(await session.scalars(statement.order_by(OrderLine.position)))
+
+
+async def lost_payment_for(session: AsyncSession, paying: Payment, line: OrderLine) -> Payment | None:
+    """Return the lost payment that paid for a line which the one that pays the order does not pay for; None where that
+    does, or no such payment is lost."""
+    note = aliased(Refund)
+    notes = exists().where(note.order_line_id == line.order_line_id, note.reason_code == Reason.NOT_PAID_FOR)
+    statement = (
+        select(Payment)
+        .where(
+            Payment.order_id == line.order_id,
+            Payment.state == State.LOST,
+            Payment.use == Use.ORDER,
+            notes.where(note.payment_id == paying.payment_id),
+            ~notes.where(note.payment_id == Payment.payment_id),
+        )
+        .order_by(Payment.funded_at.desc(), Payment.payment_id)
+        .limit(1)
+    )
+    return await session.scalar(statement)
 
 
 async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine) -> int:
