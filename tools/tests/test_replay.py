@@ -48,10 +48,13 @@ MADE_UP = [
 ]
 
 
-@pytest.fixture
-def made_up(tmp_path):
-    folder = tmp_path / "data"
-    folder.mkdir()
+LEARNERS = int(os.environ.get("LEARNERS", "50"))
+"""How many are replayed. Every kind of registration is met by the made-up ones, and what several do at once by fifty."""
+
+
+@pytest.fixture(scope="module")
+def made_up(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
     modules = sorted({(module, presentation) for _, module, presentation, *_ in MADE_UP})
     assessments = {one: number for number, one in enumerate(modules, start=1)}
 
@@ -114,11 +117,33 @@ def numbers(printed):
     }
 
 
-async def test_every_kind_of_registration_reconciles(platform, made_up, capsys):
-    held = await replay(made_up, learners=100, base_url=platform.url("gateway"), platform=platform.folder, run="kinds")
-    printed = capsys.readouterr().out
-    assert held, printed
-    assert numbers(printed) == {
+@pytest.fixture(scope="module")
+def logs(tmp_path_factory):
+    return tmp_path_factory.mktemp("logs")
+
+
+@pytest.fixture(scope="module")
+def start(platform, made_up, logs):
+    """Begin a replay of the made-up registrations, as a process."""
+    arguments = ["--learners", "100", "--base-url", platform.url("gateway"), "--data", str(platform.folder)]
+
+    def begin(run):
+        command = [sys.executable, "-m", "embedded.replay", str(made_up), *arguments, "--run", run]
+        return Process(command, log=logs / f"{run}.log", env=dict(os.environ), ending=signal.SIGTERM)
+
+    return begin
+
+
+@pytest.fixture(scope="module")
+async def uninterrupted(start, logs):
+    """What a replay prints that nothing breaks off."""
+    whole = start("whole")
+    assert await whole.wait() == 0, whole.output()
+    return (logs / "whole.log").read_text()
+
+
+async def test_every_kind_of_registration_reconciles(uninterrupted):
+    assert numbers(uninterrupted) == {
         "confirmed payments' lines = activations + recorded compensations": ("34 | 34 | 0", "0"),
         "activations refused by enrolment = compensations recorded by payments": ("0 | 0", "0"),
         "sales on the ledger = what was paid for the lines - what goes back (minor units)": (
@@ -134,7 +159,7 @@ async def test_every_kind_of_registration_reconciles(platform, made_up, capsys):
         "no enrolment above 3 attempts; the most is": ("3", "0"),
         "work handed in and not withdrawn = results ratified": ("48 | 48", "0"),
     }
-    assert "NOT CHECKED" not in printed
+    assert "NOT CHECKED" not in uninterrupted
 
 
 async def _has(journal, steps):
@@ -143,15 +168,7 @@ async def _has(journal, steps):
 
 
 @pytest.mark.slow
-async def test_a_replay_that_is_killed_goes_on_and_ends_the_same(platform, made_up, tmp_path):
-    arguments = ["--learners", "100", "--base-url", platform.url("gateway"), "--data", str(platform.folder)]
-
-    def start(run):
-        command = [sys.executable, "-m", "embedded.replay", str(made_up), *arguments, "--run", run]
-        return Process(command, log=tmp_path / f"{run}.log", env=dict(os.environ), ending=signal.SIGTERM)
-
-    uninterrupted = start("whole")
-    assert await uninterrupted.wait() == 0, uninterrupted.output()
+async def test_a_replay_that_is_killed_goes_on_and_ends_the_same(platform, start, uninterrupted, logs):
     steps_in_all = (platform.folder / "replay-whole.jsonl").read_bytes().count(b"\n")
     for share in (0.1, 0.4, 0.6, 0.8):
         broken = start("broken")
@@ -164,7 +181,7 @@ async def test_a_replay_that_is_killed_goes_on_and_ends_the_same(platform, made_
         await broken.kill()
     last = start("broken")
     assert await last.wait() == 0, last.output()
-    whole, broken_off = (numbers((tmp_path / f"{run}.log").read_text()) for run in ("whole", "broken"))
+    whole, broken_off = numbers(uninterrupted), numbers((logs / "broken.log").read_text())
     assert whole == broken_off
     assert len(whole) == 11
 
@@ -189,17 +206,16 @@ async def test_a_journal_of_another_platform_is_refused(platform, made_up, capfd
 
 
 @pytest.mark.slow
-async def test_many_learners_in_one_process(platform, registrations, open_university, capsys):
-    many = 500 if open_university else 150
-    held = await replay(registrations, learners=many, base_url=platform.url("gateway"), platform=platform.folder)
+async def test_many_learners_in_one_process(platform, registrations, capsys):
+    held = await replay(registrations, learners=LEARNERS, base_url=platform.url("gateway"), platform=platform.folder)
     assert held, capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.broker
-async def test_a_hundred_learners_on_separate_services_with_a_broker(tmp_path, registrations, capsys):
+async def test_many_learners_on_separate_services_with_a_broker(tmp_path, registrations, capsys):
     assigned = ports.assign({ports.VARIABLE: str(ports.suggest(len(ports.NAMES)))})
     async with service_processes(tmp_path / "apart", assigned) as services:
-        deployment = services.deployment
-        held = await replay(registrations, learners=100, base_url=deployment.url("gateway"), platform=deployment.folder)
+        folder, url = services.deployment.folder, services.deployment.url("gateway")
+        held = await replay(registrations, learners=LEARNERS, base_url=url, platform=folder)
     assert held, capsys.readouterr().out
