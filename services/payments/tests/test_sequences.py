@@ -11,6 +11,7 @@ from itertools import count, islice
 import pytest
 
 from .sequences.books import Books, Violation
+from .sequences.decisions import Decided
 from .sequences.faults import FAULTS
 from .sequences.life import Life
 from .sequences.two_orders import TwoOrders
@@ -55,7 +56,7 @@ SEEDS = [
 ]
 
 
-@pytest.mark.parametrize("kind", [Life, TwoOrders])
+@pytest.mark.parametrize("kind", [Life, TwoOrders, Decided])
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_in_the_end_our_ledger_is_the_providers_books(open_driver, monkeypatch, seed, kind):
     await live(open_driver, monkeypatch, seed, kind)

@@ -10,6 +10,7 @@ from payments.tables import (
     Order,
     OrderLine,
     Payment,
+    ProviderRefund,
     Refund,
     UnmatchedPayment,
 )
@@ -21,6 +22,7 @@ from shared.events.payments import (
     PaymentReversed,
     RefundCompleted,
     RefundFailed,
+    RefundRequested,
 )
 from shared.messaging.tables import QueuedEmail, SetAside
 
@@ -46,14 +48,19 @@ class Books:
     def __init__(self, life):
         self.life, self.driver, self.session = life, life.driver, life.driver.session
         self.payments = {one["payment_id"]: one for one in self.driver.sandbox.books.all("payment")}
-        self.made = list(self.driver.sandbox.books.all("refund"))
-        self.finished = [one for one in self.made if one["status"] == "finished"]
 
     async def read(self):
         async def rows(table):
             return (await self.session.scalars(select(table).execution_options(**FRESH))).all()
 
         self.refunds = {one.refund_id: one for one in await rows(Refund)}
+        self.taken_in = {one.provider_refund_id: str(one.refund_id) for one in await rows(ProviderRefund)}
+        hand = self.life.provider.by_hand
+        self.made = [
+            {**one, "external_reference": self.taken_in.get(one["refund_id"], "")} if one["refund_id"] in hand else one
+            for one in self.driver.sandbox.books.all("refund")
+        ]
+        self.finished = [one for one in self.made if one["status"] == "finished"]
         self.lines = {one.order_line_id: one for one in await rows(OrderLine)}
         self.ours = {one.reference: one for one in await rows(Payment)}
         self.attempts = await rows(CheckoutAttempt)
@@ -77,6 +84,7 @@ class Books:
             PaymentReversed,
             RefundCompleted,
             RefundFailed,
+            RefundRequested,
         )
 
     def announced(self, kind, **about):
@@ -105,6 +113,20 @@ class Books:
             await self.what_is_shown_is_true(order, shown)
         self.no_course_is_sold_twice()
         self.finance_is_shown_what_is_so()
+        for order in self.orders:
+            self.access_follows_the_money(order)
+
+    def access_follows_the_money(self, order):
+        """As far as others hear of it."""
+        confirmed = self.announced(PaymentConfirmed, order_id=order.order_id)
+        opened = {line.order_line_id for one in confirmed for line in one.lines} - self.life.never_opened
+        words = self.announced((PaymentConfirmed, PaymentRestored, PaymentReversed), order_id=order.order_id)
+        lost = bool(words) and isinstance(words[-1], PaymentReversed)
+        back = {one.order_line_id for one in self.announced(RefundRequested, order_id=order.order_id)}
+        kept = {line.order_line_id for line in self.kept_lines(order)}
+        ended = self.life.ended_lines
+        has_access = set() if lost else opened - back - ended
+        must(has_access == kept - ended - self.life.never_opened, "access does not follow the money", has_access, kept)
 
     async def our_ledger_is_the_providers_books(self):
         wanted = Counter()
@@ -161,10 +183,15 @@ class Books:
         if confirming is None or not self.stands(self.payments[confirming]):
             return []
         paying = self.ours[confirming].payment_id
-        back = {
-            one.order_line_id for one in self.refunds.values() if one.status != "cancelled" or one.payment_id != paying
-        }
+        back = {one.order_line_id for one in self.refunds.values() if self.takes_back(one, paying)}
         return [line for line in self.lines_of(order) if line.order_line_id not in back]
+
+    @staticmethod
+    def takes_back(refund, paying):
+        """Whether this payment, which pays the order, does not pay for the refund's line, or no more."""
+        if refund.reason_code == "not_paid_for":
+            return refund.payment_id == paying
+        return refund.status != "cancelled" or refund.payment_id != paying
 
     def no_course_is_sold_twice(self):
         """Where money was gone for a while, enrolment sees to it."""
@@ -195,7 +222,7 @@ class Books:
                 due = getattr(row, name, None)
                 must(due is None or due > now, f"stuck: due and not handled: {type(row).__name__}.{name}", due)
         for refund in self.refunds.values():
-            if refund.status == "cancelled":  # of money that is gone alone
+            if refund.status == "cancelled" and refund.reason_code != "not_paid_for":  # of money that is gone alone
                 payment = next(one for one in self.ours.values() if one.payment_id == refund.payment_id)
                 must(not self.stands(self.payments[payment.reference]), "stuck: money stands, its refund is cancelled")
 
@@ -269,6 +296,10 @@ class Books:
                 for pair in pairwise(status for status, _ in self.life.provider.history[id_] if status != ODD_WORD)
             )
             most = statuses["cancelled"] + statuses["returned"] + tried_again + refused
+            hand = self.life.provider.by_hand  # of which one is held back, too, until they are explained
+            most += sum(one.payment_id == refund.payment_id for one in hand.values())
+            if any(id_ in hand for id_ in made):
+                most += statuses["returned"]  # heard of once when it was explained, and once by a late callback
             must(delays <= most, "announced what did not happen: a refund is delayed", delays, statuses)
             if refund.status == "completed":
                 must(completed, "not announced: paid back", statuses)
@@ -278,7 +309,10 @@ class Books:
                 must(isinstance(last, RefundCompleted), "announced last: a refund that was paid has failed")
 
     def finance_is_shown_what_is_so(self):
-        """What ended well has left the list."""
+        """What ended well has left the list, and what was paid by hand was explained."""
+        for one in self.made:
+            alive = one["refund_id"] in self.life.provider.by_hand and one["status"] != "cancelled"
+            must(not alive or one["refund_id"] in self.taken_in, "nobody was asked what was paid by hand", one)
         for one in self.unmatched:
             payment = self.payments.get(one.reference, {"status": "", "amount_to": None})
             so = {

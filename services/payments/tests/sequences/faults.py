@@ -1,6 +1,5 @@
 """Faults that payments had, each brought back by the smallest change: the random lives must see every one of them."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +25,14 @@ from shared.database import fetch
 from shared.due_rows import for_each_in_transaction
 from shared.testing.replacing import Faithful
 
+from .decisions import Decided
+from .faults_of_decisions import (
+    a_refund_is_sent_beside_one_by_hand,
+    what_finance_explains_is_closed_alone,
+    what_has_ended_is_asked_for_again,
+    what_was_granted_while_lost_is_asked_for_again,
+    what_was_paid_by_hand_is_shown_to_nobody,
+)
 from .faults_of_words import (
     a_payment_without_our_reference_is_not_ours,
     a_refund_without_our_reference_is_not_there,
@@ -37,14 +44,8 @@ from .faults_of_words import (
     an_unknown_word_takes_back_a_refund_that_was_paid,
 )
 from .life import Life
+from .replacing import everywhere
 from .two_orders import TwoOrders
-
-
-def _everywhere(patch, function, instead):
-    """Replace a function in each module that knows it by its name."""
-    for module in list(sys.modules.values()):
-        if getattr(module, "__dict__", {}).get(function.__name__) is function:
-            patch.setattr(module, function.__name__, instead)
 
 
 class Whichever(int):
@@ -184,7 +185,7 @@ def too_little_is_kept_when_it_comes_back_to_an_order_that_was_left(patch):
 
 
 def too_little_is_kept(patch):
-    _everywhere(patch, unreturned, false)
+    everywhere(patch, unreturned, false)
 
 
 def a_refund_paid_after_the_loss_is_an_asset(patch):
@@ -283,8 +284,8 @@ def a_round_without_progress_goes_on(patch):
 
     take_fresh = due_rows._Round._take
     actual = select(Dispute.payment_id).where(Dispute.closed_at.is_(None))
-    _everywhere(patch, is_disputed, refused)
-    _everywhere(patch, disputed_payments, lambda: select(Dispute.payment_id).where(false()))
+    everywhere(patch, is_disputed, refused)
+    everywhere(patch, disputed_payments, lambda: select(Dispute.payment_id).where(false()))
     patch.setattr(due_rows._Round, "_take", take)
 
 
@@ -310,7 +311,7 @@ def a_course_of_two_open_orders_is_sold_twice(patch):
     async def nothing(session, learner_id, at, *, beside=None):
         return frozenset()
 
-    _everywhere(patch, bought_courses, nothing)
+    everywhere(patch, bought_courses, nothing)
 
 
 @dataclass(frozen=True)
@@ -415,5 +416,12 @@ FAULTS = dict(
         _fault(a_loss_stays_shown_when_it_is_none, "finance is shown a loss", 320, "overtake", "reverse", "delivered"),
         _fault(a_word_dated_in_the_future_is_believed, "cash is not what the provider says", 37, "future", "refunded"),
         _fault(a_course_of_two_open_orders_is_sold_twice, "sold twice", 0, kind=TwoOrders),
+        _fault(
+            what_was_granted_while_lost_is_asked_for_again, "asked to pay again", 0, "grants", "reverse", kind=Decided
+        ),
+        _fault(a_refund_is_sent_beside_one_by_hand, "", 0, "by_hand", "delivered", kind=Decided),
+        _fault(what_finance_explains_is_closed_alone, "", 0, "by_hand", "delivered", kind=Decided),
+        _fault(what_was_paid_by_hand_is_shown_to_nobody, "", 0, "by_hand", "delivered", kind=Decided),
+        _fault(what_has_ended_is_asked_for_again, "asked to pay again", 0, "ends", "reverse", kind=Decided),
     )
 )

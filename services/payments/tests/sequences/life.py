@@ -24,6 +24,7 @@ from payments.tables import ProviderRefund
 from shared.events.enrolment import ActivationRefused
 from shared.jobs import Work
 
+from .bank import Bank
 from .books import FUNDED, Violation, must
 from .openings import Openings
 from .provider import ANOTHER, MOVES, REFUND_MOVES, TILL, UNSAID, Provider
@@ -89,8 +90,12 @@ class Patient(Work):
         return super(Patient, self).now()
 
 
-class Life(Openings):
+class Life(Openings, Bank):
     """One order, and everybody who has to do with it."""
+
+    at_rest = JOBS
+    ended_lines: Collection[UUID] = frozenset()
+    """Lines whose enrolment is known to have ended."""
 
     def __init__(self, driver, monkeypatch, seed):
         self.driver, self.monkeypatch, self.chance = driver, monkeypatch, random.Random(seed)  # noqa: S311
@@ -111,6 +116,8 @@ class Life(Openings):
         """Payment -> what it was when we used it, where it is another sum now."""
         self.taken: set[str] = set()
         """Payments that a bank took, and has not given back."""
+        self.never_opened: set[UUID] = set()
+        """Lines that enrolment refused."""
         self.calls: list[Any] = []
         self.narrow = "narrow" in self.troubles
 
@@ -135,6 +142,7 @@ class Life(Openings):
         if answer.status_code != 201:
             assert answer.status_code in {409, 503}, answer.text
             return
+        await self.check_asked(answer.json()["amount"]["amount_minor"])
         odd = [self.total + 500, self.total - 500, 100, 0] if "odd_sums" in self.troubles else []
         amount = self.chance.choice([answer.json()["amount"]["amount_minor"]] * 6 + odd)
         session_id = answer.json()["pay_url"].rpartition("/")[2]
@@ -145,6 +153,9 @@ class Life(Openings):
         record["payment_method"] = {"type": self.chance.choice(["card", "card", "bank_transfer"])}
         if odd and self.chance.random() < 0.1:
             record["currency_to"] = "EUR"
+
+    async def check_asked(self, amount_minor):
+        """Look at what a pay page asks for."""
 
     async def leave(self):
         assert (await self.driver.cancel(self.order, key=str(self.chance.random()))).status_code in {200, 409}
@@ -234,63 +245,12 @@ class Life(Openings):
                     path = f"/v1/orders/{self.order['order_id']}/refunds/{refund['refund_id']}/retry"
                     assert (await finance.post(path)).status_code in {200, 409}
 
-    async def dispute(self, outcome=None):
-        async with self.driver.service.client("finance") as finance:
-            if self.taken and self.second.random() < 0.3:
-                again = await self.dispute_again(finance)
-                if again and (outcome or self.second.random() < 0.7):
-                    outcome = outcome or self.second.choice(["won", "won", "withdrawn", "lost"])
-                    await self.close_dispute(finance, again, outcome)
-                return
-            open_ = (await finance.get("/v1/disputes", params={"open": True})).json()["items"]
-            mine = [one for one in open_ if one["order_id"] == self.order["order_id"]]
-            if mine and self.also.random() < 0.7:
-                outcome = outcome or self.chance.choice(["won", "lost", "withdrawn"])
-                await self.close_dispute(finance, self.also.choice(mine), outcome)
-            else:
-                body = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-1"}
-                paid = [one["reference"] for one in (await self.driver.read(self.order))["payments"]]
-                if paid and self.also.random() < 0.7:  # whatever became of it
-                    body["payment_reference"] = self.also.choice(paid)
-                answer = await finance.post("/v1/disputes", json=body)
-                assert answer.status_code in {201, 409}
-                if answer.status_code == 201:
-                    named = body.get("payment_reference", answer.json()["payment_reference"])
-                    self.provider.disputed[answer.json()["dispute_id"]] = named
-
-    async def dispute_again(self, finance):
-        """A bank looks a second time at a payment of this order that it took; the dispute, where there is one."""
-        of_order = {one["reference"] for one in (await self.driver.read(self.order))["payments"]}
-        taken = sorted(self.taken & of_order - set(self.provider.disputed.values()))
-        if not taken:
-            return None
-        reference = self.second.choice(taken)
-        body = {"order_id": self.order["order_id"], "reason_code": "other", "case_reference": "CB-2"}
-        answer = await finance.post("/v1/disputes", json=body | {"payment_reference": reference})
-        must(answer.status_code == 201, "what the bank took cannot be disputed again", answer.text)
-        self.provider.disputed[answer.json()["dispute_id"]] = reference
-        return answer.json()
-
-    async def close_dispute(self, finance, dispute, outcome):
-        path = f"/v1/disputes/{dispute['dispute_id']}/closing"
-        (await finance.post(path, json={"outcome": outcome})).raise_for_status()
-        reference = self.provider.disputed.pop(dispute["dispute_id"])
-        if outcome == "lost":
-            self.taken.add(reference)
-        else:
-            self.taken.discard(reference)
-
-    async def give_back(self):
-        """A bank gives back what it took, long after all else has ended."""
-        async with self.driver.service.client("finance") as finance:
-            if again := await self.dispute_again(finance):
-                await self.close_dispute(finance, again, "won")
-
     async def refuse_activation(self):
         order = await self.driver.read(self.order)
         if order["paid_at"] is None:
             return
         line = self.chance.choice(order["lines"])
+        self.never_opened.add(UUID(line["order_line_id"]))
         refused = ActivationRefused(
             order_id=UUID(order["order_id"]),
             order_line_id=UUID(line["order_line_id"]),
@@ -394,9 +354,9 @@ class Life(Openings):
 
         return answer
 
-    async def live(self):
-        self.provider.method_left_out = "nulls" in self.troubles and self.also.random() < 0.6
-        weights = {
+    def moves(self):
+        """What may happen, and how likely."""
+        return {
             self.pay: 4,
             self.leave: 0.4 * ("leave" in self.troubles),
             self.ask_back: 3,
@@ -413,6 +373,10 @@ class Life(Openings):
             self.report_another: 2 * ("others" in self.troubles),
             self.report_the_future: 2 * ("future" in self.troubles),
         }
+
+    async def live(self):
+        self.provider.method_left_out = "nulls" in self.troubles and self.also.random() < 0.6
+        weights = self.moves()
         for _ in range(self.chance.randint(15, 40)):
             [step] = self.chance.choices(list(weights), list(weights.values()))
             self.did.append(step.__name__)
@@ -438,10 +402,14 @@ class Life(Openings):
             if pause == {"days": 15} and self.second.random() < 0.5:
                 await self.give_back()
             self.driver.clock.advance(**pause)
-            await self.run(*JOBS)
-            await self.retry({"failed"}, 1)
+            await self.run(*self.at_rest)
+            await self.decide()
             after = len(self.provider.history), sum(map(len, self.provider.history.values()))
             quiet = quiet + 1 if before == after and pause == {"days": 2} else 0
             if quiet == 2:
                 break
-        await self.run(*JOBS)
+        await self.run(*self.at_rest)
+
+    async def decide(self):
+        """All that finance has left to do."""
+        await self.retry({"failed"}, 1)

@@ -3,10 +3,12 @@
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import pairwise
 from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -65,11 +67,21 @@ PLACES = ("payments", "refunds", "fetch_payment", "fetch_refund", "refunds_of", 
 """Where the provider names our reference: its callbacks about either, and its answers."""
 
 
+@dataclass
+class ByHand:
+    """A refund that somebody made in the provider's dashboard, of a refund of ours or of a line that has none."""
+
+    payment_id: UUID
+    line_id: UUID | None
+    refund_id: UUID | None
+
+
 class Provider:
     """As bad as this life has it."""
 
     def __init__(self, driver, chance, odd, troubles):
         self.driver, self.chance, self.odd, self.troubles = driver, chance, odd, troubles
+        self.create_by_hand: Any = None
         self.null = {place for place in PLACES if odd.random() < 0.6} if "nulls" in troubles else set()
         """Where our reference is left out."""
         self.history = defaultdict(list)
@@ -80,6 +92,8 @@ class Provider:
         """In callbacks about payments."""
         self.disputed: dict[str, str] = {}
         """Dispute -> the payment that a bank is asked about."""
+        self.by_hand: dict[str, ByHand] = {}
+        """What was paid back in the provider's dashboard, by its reference there."""
         self.sick: set[str] = set()
         """Of these nothing that can be read is answered."""
 
@@ -105,6 +119,7 @@ class Provider:
                 self.refused[external] += not set(alive) - {"cancelled"}
                 raise
 
+        self.create_by_hand = create
         patch.setattr(sandbox, "set_status", payment_moves)
         patch.setattr(sandbox, "set_refund_status", refund_moves)
         patch.setattr(sandbox, "create_refund", refund_is_made)
