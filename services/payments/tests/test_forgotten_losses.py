@@ -17,6 +17,7 @@ from shared.jobs import Work
 from .endings import end, grant
 from .enrolments import activated
 from .orders import order_anew, said, transfer
+from .unknown_refunds import close, paid
 
 DIED = (("processed", "cancelled"), ("processed", "failed"), ("guaranteed", "reversed"), ("delivered", "reversed"))
 
@@ -53,14 +54,6 @@ async def compare(driver) -> None:
 
 async def told(driver) -> list[type]:
     return [type(event) for event in await driver.announced(PaymentConfirmed, PaymentReversed, PaymentRestored)]
-
-
-async def explain(driver, **explanation) -> None:
-    """Finance says of the unknown refund what it paid."""
-    row = (await driver.unmatched())["unknown_refund"]
-    path = f"/v1/unmatched-payments/{row.unmatched_id}/closure"
-    async with driver.service.client("finance") as finance:
-        (await finance.post(path, json={"note": "By hand, see mail"} | explanation)).raise_for_status()
 
 
 async def expire(driver, order) -> None:
@@ -226,7 +219,7 @@ async def test_what_was_paid_back_before_it_was_seen_is_explained_and_the_books_
     await compare(driver)
     assert [*await driver.unmatched()] == ["unknown_refund"]
     refund_id = (await grant(driver, order)).json()["refund_id"]
-    await explain(driver, refund_id=refund_id)
+    (await close(driver, **paid(refund_id))).raise_for_status()
     for _ in range(3):
         await driver.later(hours=6)
         await driver.run(submit_refunds, follow_refunds)
