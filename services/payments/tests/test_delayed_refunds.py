@@ -204,3 +204,45 @@ async def test_one_that_is_owed_again_is_not_delayed_since_before_its_payment_wa
         (await close_dispute(driver, opened.json()["dispute_id"], outcome)).raise_for_status()
     assert [line["refund"]["status"] for line in (await driver.read(order))["lines"][:2]] == ["requested"] * 2
     assert await shown(driver, order) == [None, None]
+
+
+@pytest.mark.parametrize("over", ["sent", "refused"])
+async def test_what_waits_for_its_turn_is_delayed_no_more_once_the_one_before_it_is_not(driver, over):
+    order, reference = await paid_out(driver)
+    held = HeldBack(driver, order, reference).a_provider_that_is_away()
+    await anext(held)
+    for line in (0, 1):
+        await give_back(driver, order, line)
+    await looks(driver)
+    assert None not in await shown(driver, order)
+    await anext(held)
+    if over == "refused":
+        driver.sandbox.payment(reference)["amount_to"] = 1
+    for _ in range(2):  # the second's turn comes only where the first was refused
+        assert await told(driver) == []
+        await looks(driver, minutes=2)
+    first, second = ((line["refund"]["status"]) for line in (await driver.read(order))["lines"][:2])
+    assert (first, second) == (("submitted", "requested") if over == "sent" else ("failed", "failed"))
+    assert await shown(driver, order) == [None, None]
+    assert await told(driver) == []
+
+
+async def test_what_waits_for_a_bank_is_delayed_no_more_and_by_what_comes_after_anew(driver):
+    order, reference = await paid_out(driver)
+    held = HeldBack(driver, order, reference)
+    away = held.a_provider_that_is_away()
+    await anext(away)
+    for line in (0, 1):
+        await give_back(driver, order, line)
+    await looks(driver)
+    case = (await dispute(driver, order)).json()
+    assert await shown(driver, order) == [None, None]
+    assert (await listed(driver))[0] == []
+    await anext(away)
+    for _ in range(3):
+        await looks(driver, hours=2)
+    (await close_dispute(driver, case["dispute_id"], "won")).raise_for_status()
+    await anext(held.a_provider_that_is_away())
+    await looks(driver)
+    assert None not in await shown(driver, order)
+    assert await told(driver) == []

@@ -193,6 +193,23 @@ async def test_parts_of_what_is_owed_leave_the_rest_to_be_sent(driver):
     assert await driver.unmatched() == {}
 
 
+async def test_all_that_it_paid_in_part_are_named_until_each_has_its_rest(driver):
+    order, _, _, refund_ids = await by_hand(driver, 60000)
+    parts = [of_gbp(refund_ids[0], 20000), of_gbp(refund_ids[1], 40000)]
+    assert (await close(driver, paid=parts)).status_code == 200
+    named = [sorted(refund_ids), [refund_ids[1]], []]
+    for again, still in zip([None, *refund_ids], named, strict=True):
+        if again:
+            async with driver.service.client("finance") as finance:
+                path = f"/v1/orders/{order['order_id']}/refunds/{again}/retry"
+                assert (await finance.post(path)).status_code == 200
+            await goes_on(driver)
+        shown = await driver.unmatched()
+        assert [one.external_reference for one in shown.values()] == [", ".join(still)] * bool(still)
+    assert await statuses(driver, order) == ["completed", "completed"]
+    assert await driver.balances() == {"cash": THIRD, "sales": -THIRD}
+
+
 @pytest.mark.parametrize("named", [1, 2])
 async def test_what_is_beyond_is_a_loss_until_it_comes_back(driver, named):
     owed = (ONE, ONE + OTHER)[named - 1]

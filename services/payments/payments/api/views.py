@@ -279,7 +279,10 @@ class UnmatchedPaymentView(View):
         ),
         examples=["unknown_reference"],
     )
-    external_reference: str | None
+    external_reference: str | None = Field(
+        description="The reference of ours that the provider has of it; where a refund at the provider paid twice, or "
+        "in part, what is owed, the refunds of ours of which it is so, with a comma between"
+    )
     provider_status: str | None = Field(examples=["guaranteed"])
     amount: Money | None
     order_id: UUID | None

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from payments.commands import emails
 from payments.commands.losses import lose_to_the_bank
 from payments.commands.orders import next_announcement_at
+from payments.commands.refunds import leave_to_bank
 from payments.commands.settlement import take_back_from_the_bank
 from payments.commands.unmatched import end_unmatched
 from payments.domain.disputes import (
@@ -71,6 +72,7 @@ async def open_dispute(
     if dispute_id is None:
         raise DisputeAlreadyOpen("this payment is disputed already")
     dispute = await fetch(session, Dispute, dispute_id)
+    await leave_to_bank(session, payment)
     publish(
         session,
         DisputeOpened(

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from payments.commands import emails, unmatched
 from payments.commands.ledger import post
-from payments.commands.refunds import fail_refund, owe_again, payer_of
+from payments.commands.refunds import end_delay, fail_refund, owe_again, payer_of
 from payments.domain.payments import State
 from payments.domain.policy import Policy, policy_of
 from payments.domain.refunds import (
@@ -136,6 +136,9 @@ async def _show_sums(session: AsyncSession, payment: Payment, refunds: Sequence[
             await unmatched.show_refund(session, payment.provider, fact, why, payment, shown[0])
         still = {one.provider_refund_id for _, made in differing for one in made}
         await unmatched.end_unmatched(session, payment.provider, ids - still, why)
+        for one in sorted(still):
+            of_it = [refund for refund, made in differing if one in {part.provider_refund_id for part in made}]
+            await unmatched.name_refunds(session, payment.provider, one, why, of_it)
 
 
 def _is_paid_twice(refund: Refund, made: Sequence[ProviderRefund]) -> bool:
@@ -282,7 +285,8 @@ async def _note(
                 revived_at=None if refund.status in {RefundStatus.SUBMITTING, RefundStatus.SUBMITTED} else at,
             )
         )
-        refund.submitted_at, refund.delayed_since = None, None  # what came of it is known
+        refund.submitted_at = None  # what came of it is known
+        await end_delay(session, refund)
         publish(
             session,
             RefundSubmitted(

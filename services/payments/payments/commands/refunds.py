@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from sqlalchemy import update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -272,6 +273,21 @@ async def note_delay(session: AsyncSession, order_id: UUID, refund_id: UUID) -> 
             await emails.email_delay(session, one, to, since=since_of_it, why="behind" if unanswered else "held")
 
 
+async def end_delay(session: AsyncSession, refund: Refund) -> None:
+    """Note that nothing holds a refund back any more, nor the others of its payment, which wait for their turn. The
+    order must be locked."""
+    refund.delayed_since = None
+    for one in await refunds_behind(session, refund):
+        one.delayed_since = None
+
+
+async def leave_to_bank(session: AsyncSession, payment: Payment) -> None:
+    """Note that refunds which were not sent wait for the payer's bank, and so for nothing else. The order must be
+    locked."""
+    unsent = Refund.payment_id == payment.payment_id, Refund.submitted_at.is_(None)
+    await session.execute(update(Refund).where(*unsent, Refund.delayed_since.is_not(None)).values(delayed_since=None))
+
+
 async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -> None:
     """Mark a refund as failed that the provider will not pay: a person in finance sees to it. Access stays ended.
 
@@ -283,6 +299,7 @@ async def fail_refund(session: AsyncSession, refund: Refund, reason_code: str) -
         return
     refund.status, refund.failure_code, refund.ask_at = RefundStatus.FAILED, reason_code, None
     refund.revision += 1
+    await end_delay(session, refund)
     said = {"refund": str(refund.refund_id), "reason": reason_code}
     log_once_committed(session, log, logging.ERROR, "refund failed", said)
     publish(

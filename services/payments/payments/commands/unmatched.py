@@ -143,6 +143,22 @@ async def show_refund(
     )
 
 
+async def name_refunds(
+    session: AsyncSession, provider: str, provider_refund_id: str, reason: Why, refunds: Iterable[Refund]
+) -> None:
+    """Name, where finance is shown a refund at the provider for this reason, all refunds of ours of which it is so."""
+    await session.execute(
+        update(UnmatchedPayment)
+        .where(
+            UnmatchedPayment.provider == provider,
+            UnmatchedPayment.reference == provider_refund_id,
+            UnmatchedPayment.reason == reason,
+            UnmatchedPayment.ended_at.is_(None),
+        )
+        .values(external_reference=", ".join(str(one.refund_id) for one in refunds))
+    )
+
+
 async def show_unreadable(session: AsyncSession, provider: str, one: Unreadable, payment: Payment | None) -> None:
     """Show finance an item of the provider's list that cannot be read: there may be money."""
     await show_to_finance(
