@@ -3,8 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-from payments import jobs
-
 from .provider import Provider
 
 PRICE = 49500
@@ -44,7 +42,8 @@ class Openings:
                 await self.driver.deliver(reference)
                 await self.driver.refund(self.order, self.chance.randrange(lines))
             if opening in {"refunding", "refunded"} and paid:
-                await self.driver.run(jobs.submit_refunds)
+                await self.run("submit_refunds")
+                await self.driver.sandbox.run_due()
                 for _ in range(2 if opening == "refunded" else 0):
                     await self.driver.later(seconds=0.5)
         if opening == "parts":
