@@ -7,13 +7,14 @@ from uuid import UUID
 import pytest
 from sqlalchemy import update
 
-from payments.jobs import compare_with_provider, follow_refunds, submit_refunds
+from payments.jobs import ask_about_payments, compare_with_provider, follow_refunds, submit_refunds
 from payments.jobs.asking import take_in_payment
 from payments.tables import Order, Payment
 from shared.events.payments import PaymentConfirmed, PaymentRestored, PaymentReversed
 from shared.ids import id_of, new_id
 from shared.jobs import Work
 
+from .disputes import dispute
 from .endings import end, grant
 from .enrolments import activated
 from .orders import order_anew, said, transfer
@@ -140,6 +141,103 @@ async def test_a_payment_beside_the_one_that_pays_is_no_loss(driver, taken):
         "paid",
         "paid_out",
     )
+
+
+async def too_little(driver, order, course_id, **body) -> str:
+    reference = await paid_unseen(driver, order, ["delivered"], **{"amount": 48000, **body})
+    await compare(driver)
+    return reference
+
+
+async def too_little_and_disputed(driver, order, course_id) -> str:
+    reference = await too_little(driver, order, course_id)
+    assert (await dispute(driver, order, payment_reference=reference)).status_code == 201
+    return reference
+
+
+async def less_than_it_was(driver, order, course_id) -> str:
+    reference = await too_little(driver, order, course_id)
+    driver.sandbox.payment(reference)["amount_to"] = 47000
+    return reference
+
+
+async def too_little_and_goes_back(driver, order, course_id) -> str:
+    reference = await too_little(driver, order, course_id)
+    await leave(driver, order)
+    return reference
+
+
+async def nothing_at_all(driver, order, course_id) -> str:
+    return await too_little(driver, order, course_id, amount=0)
+
+
+async def too_late(driver, order, course_id) -> str:
+    reference = await paid_unseen(driver, order, ["delivered"])
+    await driver.withdraw(course_id)
+    await expire(driver, order)
+    await compare(driver)
+    return reference
+
+
+BESIDE = (too_little, too_little_and_disputed, less_than_it_was, too_little_and_goes_back, nothing_at_all, too_late)
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+async def test_money_that_is_there_and_does_not_pay_hides_no_loss(driver, beside):
+    course_id = await driver.sell()
+    order = await driver.order(course_id)
+    lost = await paid_unseen(driver, order, ["delivered", "reversed"])
+    other = await beside(driver, order, course_id)
+    await opened(driver, order)
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+    shown = await driver.read(order)
+    assert shown["status"] == "reversed"
+    assert {one["reference"]: one["status"] for one in shown["payments"]}[lost] == "lost"
+    received = driver.sandbox.payment(other)["amount_to"]
+    assert sum(one["amount"]["amount_minor"] for one in shown["returned"]) == received, "it goes back"
+
+    await paid_unseen(driver, order, ["delivered"])
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed, PaymentRestored]
+    assert (await driver.read(order))["status"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "body", "announced"),
+    [
+        (["cancelled"], {}, [PaymentConfirmed, PaymentReversed]),
+        (["delivered"], {"amount": 48000}, [PaymentConfirmed, PaymentReversed]),
+        (["delivered"], {"amount": 0}, [PaymentConfirmed, PaymentReversed]),
+        (["delivered"], {}, [PaymentConfirmed]),
+    ],
+)
+async def test_it_is_asked_again_once_what_was_on_its_way_has_ended(driver, statuses, body, announced):
+    order = await driver.order(await driver.sell())
+    await paid_unseen(driver, order, ["delivered", "reversed"])
+    other = await paid_unseen(driver, order, method="bank_transfer", **body)
+    await opened(driver, order)
+    await compare(driver)
+    driver.clock.advance(days=20)
+    await compare(driver)
+    assert await told(driver) == [], "it may pay"
+    for status in statuses:
+        await driver.status(other, status)
+    await driver.run(ask_about_payments)
+    await compare(driver)
+    assert await told(driver) == announced
+    assert (await driver.read(order))["status"] == ("paid" if announced == [PaymentConfirmed] else "reversed")
+
+
+async def test_a_sum_that_changed_before_it_was_taken_back_hides_no_loss(driver):
+    order = await driver.order(await driver.sell())
+    reference = await paid_unseen(driver, order, ["delivered"])
+    driver.sandbox.payment(reference)["amount_to"] = 48000
+    await driver.status(reference, "reversed")
+    await opened(driver, order)
+    await compare(driver)
+    assert await told(driver) == [PaymentConfirmed, PaymentReversed]
+    assert await driver.balances() == {}
 
 
 async def test_nothing_is_held_to_be_forgotten_while_a_payment_in_the_list_cannot_be_read(driver, monkeypatch):

@@ -211,7 +211,8 @@ async def lose_forgotten(session: AsyncSession, order_id: UUID) -> None:
     """Record that the payment is lost which opened an order's enrolments, where this database has forgotten that it was
     there: it was put back, and the provider has taken the payment back meanwhile.
 
-    To other services it came, and is gone. Where another payment of the order is there, or on its way, that one pays.
+    To other services it came, and is gone. Nothing is recorded while another payment of the order is on its way; what
+    was too little beside it goes back.
     """
     order = await fetch(session, Order, order_id, lock=True)
     found = await forgotten_payment(session, order_id)
@@ -223,6 +224,7 @@ async def lose_forgotten(session: AsyncSession, order_id: UUID) -> None:
     lines = (await lines_of(session, [order_id]))[order_id]
     await _record_purchase(session, payment, order, attempt, lines=lines, sold=lines)
     await lose(session, payment, order)
+    await return_underpaid(session, order)
 
 
 async def _confirm_again(

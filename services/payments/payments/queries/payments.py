@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select
+from sqlalchemy import ColumnElement, Select, and_, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -66,7 +66,8 @@ async def payments_of_orders(session: AsyncSession, order_ids: Iterable[UUID]) -
 
 def is_being_paid() -> ColumnElement[bool]:
     """Select orders of which a payment is on its way, such as a bank transfer."""
-    return exists().where(Payment.order_id == Order.order_id, Payment.state.in_(UNDER_WAY))
+    payment = aliased(Payment)
+    return exists().where(payment.order_id == Order.order_id, payment.state.in_(UNDER_WAY))
 
 
 async def payments_under_way(session: AsyncSession, order_id: UUID) -> Sequence[Payment]:
@@ -115,9 +116,9 @@ async def confirming_payment(session: AsyncSession, order_id: UUID) -> Payment |
 
 
 def forgotten_payments() -> Select[UUID]:
-    """Select orders whose enrolments were opened, though by no payment that is known here to have come, where one was
-    taken back: this database has forgotten that it came. If other money is there, or on its way, that pays."""
-    other = aliased(Payment)
+    """Select orders whose enrolments were opened, though nothing has paid them that is known here, where a payment was
+    taken back: this database has forgotten that it came. While another one is on its way, that may pay; what is there
+    beside it and has not paid (too little, too late, nothing at all) never will."""
     begun = BegunEnrolment.learner_id == Order.learner_id, BegunEnrolment.order_id == Order.order_id
     return (
         select(Payment.order_id)
@@ -127,15 +128,17 @@ def forgotten_payments() -> Select[UUID]:
             Payment.provider_status.in_(DEAD),
             exists().where(*begun),
             ~exists().where(Confirmation.order_id == Order.order_id),
-            ~exists().where(other.order_id == Order.order_id, other.state.in_(FUNDED | UNDER_WAY)),
+            ~is_being_paid(),
         )
     )
 
 
 async def forgotten_payment(session: AsyncSession, order_id: UUID) -> tuple[Payment, CheckoutAttempt] | None:
     """Return the payment that opened the order's enrolments, was taken back and is forgotten, and its checkout; None
-    where there is none. Of several it is one that the provider took back rather than one that may have been declined,
-    and then the last."""
+    where there is none. Of several it is one that was enough, then one that the provider took back rather than one that
+    may have been declined, and then the last."""
+    enough = and_(Payment.amount_minor >= CheckoutAttempt.amount_minor, Payment.currency == CheckoutAttempt.currency)
+    taken_back = Payment.provider_status == ProviderStatus.REVERSED  # it was there, and its sum may have changed since
     rows = await session.execute(
         select(Payment, CheckoutAttempt)
         .join(CheckoutAttempt, CheckoutAttempt.attempt_id == Payment.attempt_id)
@@ -143,10 +146,9 @@ async def forgotten_payment(session: AsyncSession, order_id: UUID) -> tuple[Paym
             Payment.order_id.in_(forgotten_payments().where(Payment.order_id == order_id)),
             Payment.use.is_(None),
             Payment.provider_status.in_(DEAD),
-            Payment.amount_minor >= CheckoutAttempt.amount_minor,
-            Payment.currency == CheckoutAttempt.currency,
+            or_(enough, taken_back),
         )
-        .order_by((Payment.provider_status == ProviderStatus.REVERSED).desc(), Payment.status_at.desc())
+        .order_by(enough.desc(), taken_back.desc(), Payment.status_at.desc())
         .limit(1)
     )
     found = rows.first()
