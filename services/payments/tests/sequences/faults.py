@@ -29,7 +29,6 @@ from .decisions import Decided
 from .faults_of_decisions import (
     a_refund_is_sent_beside_one_by_hand,
     what_finance_explains_is_closed_alone,
-    what_has_ended_is_asked_for_again,
     what_was_granted_while_lost_is_asked_for_again,
     what_was_paid_by_hand_is_shown_to_nobody,
 )
@@ -422,6 +421,5 @@ FAULTS = dict(
         _fault(a_refund_is_sent_beside_one_by_hand, "", 0, "by_hand", "delivered", kind=Decided),
         _fault(what_finance_explains_is_closed_alone, "", 0, "by_hand", "delivered", kind=Decided),
         _fault(what_was_paid_by_hand_is_shown_to_nobody, "", 0, "by_hand", "delivered", kind=Decided),
-        _fault(what_has_ended_is_asked_for_again, "asked to pay again", 0, "ends", "reverse", kind=Decided),
     )
 )

@@ -48,10 +48,3 @@ def what_was_paid_by_hand_is_shown_to_nobody(patch):
             await show(session, provider, reference, reason, **more)
 
     patch.setattr(unmatched, "show_to_finance", show_others)
-
-
-def what_has_ended_is_asked_for_again(patch):
-    async def not_given_back(session, order, at):
-        return await orders.lines_not_given_back(session, order.order_id)
-
-    everywhere(patch, orders.lines_still_bought, not_given_back)
