@@ -2,6 +2,7 @@
 afterwards what it paid."""
 
 import random
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 from simulation.looking import Look
@@ -62,7 +63,7 @@ async def explain(staff: "Staff", *, at_last: bool = False) -> None:
         if one["reason"] != "unknown_refund" or one["reference"] not in by_hand:
             continue
         refund_id = await _refund_of(staff, one["order_id"], by_hand[one["reference"]])
-        if (refund_id is None or not await _close(staff, one, refund_id=refund_id)) and at_last:
+        if (refund_id is None or not await _close(staff, one, paid=[{"refund_id": refund_id}])) and at_last:
             await _close(staff, one, not_ours=True)
 
 
@@ -77,4 +78,7 @@ async def _refund_of(staff: "Staff", order_id: str, line_id: str) -> str | None:
 
 async def _close(staff: "Staff", one: Any, **explanation: object) -> bool:  # Any: JSON
     path = f"/v1/unmatched-payments/{one['unmatched_id']}/closure"
-    return (await staff["finance"].ask("POST", path, {"note": "By hand, see mail"} | explanation)).ok
+    answer = await staff["finance"].ask("POST", path, {"note": "By hand, see mail"} | explanation)
+    if answer.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        raise ValueError(f"that is not how a refund is explained: {answer.body}")
+    return answer.ok
