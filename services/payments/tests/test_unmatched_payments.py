@@ -31,11 +31,10 @@ async def paid(driver, **body):
 
 async def unknown_reference(driver):
     _, record = await paid(driver)
-    ours = record["external_reference"]
-    await driver.session.execute(update(Payment).values(reference="another"))
-    await say(driver, record, "guaranteed", external_reference="strange")
+    ours, another = record["external_reference"], record | {"payment_id": "FWU000000009"}
+    await say(driver, another, "guaranteed", external_reference="strange")
     yield
-    await say(driver, record, "delivered", external_reference=ours)
+    await say(driver, another, "delivered", external_reference=ours)
 
 
 async def not_understood(driver):
