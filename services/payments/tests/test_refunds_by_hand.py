@@ -230,35 +230,6 @@ async def test_what_is_beyond_is_a_loss_until_it_comes_back(driver, named):
     assert len(driver.sandbox.refunds(reference)) == 1
 
 
-async def test_what_went_beyond_counts_when_more_goes_back(driver):
-    """The provider has no more of it; nothing stays owed, and nothing is a loss."""
-    order, reference, _, refund_ids = await by_hand(driver, ONE + 500, ask=1)
-    assert (await close(driver, **paid(*refund_ids), not_owed_minor=500)).status_code == 200
-    await goes_on(driver)
-    assert (await driver.balances())["losses"] == 500
-    assert set(await driver.unmatched()) == {"paid_out_too_much"}
-    await give_back(driver, order, 1)
-    await goes_on(driver)
-    assert await driver.balances() == {"cash": THIRD, "sales": -THIRD}
-    assert await driver.unmatched() == {}
-    await give_back(driver, order, 2)
-    await goes_on(driver)
-    assert await paid_back(driver, reference) == [ONE + 500, OTHER - 500, THIRD]
-    assert await statuses(driver, order, 3) == ["completed"] * 3
-    assert (await driver.read(order))["status"] == "refunded"
-    assert await driver.balances() == {}
-    assert await driver.unmatched() == {}
-
-
-async def test_where_all_was_paid_by_hand_a_course_can_be_given_back_and_a_person_decides(driver):
-    order, _, _, refund_ids = await by_hand(driver, ONE + OTHER + THIRD, ask=1)
-    assert (await close(driver, **paid(*refund_ids), not_owed_minor=OTHER + THIRD)).status_code == 200
-    await give_back(driver, order, 1)
-    await goes_on(driver)
-    assert await statuses(driver, order) == ["completed", "failed"]
-    assert (await driver.balances())["losses"] == OTHER + THIRD
-
-
 async def test_what_was_called_none_of_ours_is_corrected_with_all_that_it_paid(driver):
     order, _, _, refund_ids = await by_hand(driver)
     path = f"/v1/unmatched-payments/{(await driver.unmatched())['unknown_refund'].unmatched_id}/closure"

@@ -13,7 +13,6 @@ from payments.commands import emails
 from payments.commands.ledger import post
 from payments.commands.orders import close_checkouts
 from payments.domain.disputes import OrderInDispute
-from payments.domain.ledger import paid_out_too_much
 from payments.domain.orders import OrderNotPaid, OrderStatus, OwnOrder
 from payments.domain.payments import FUNDED, State
 from payments.domain.policy import in_utc, policy_of
@@ -30,7 +29,6 @@ from payments.domain.refunds import (
     cooling_off_ends,
     paid_of,
 )
-from payments.queries.books import position
 from payments.queries.orders import ratified_among
 from payments.queries.payments import confirming_payment, is_disputed
 from payments.queries.refunds import (
@@ -127,9 +125,7 @@ async def refund_line(
     payment = lost or await confirming_payment(session, order.order_id)
     if payment is None:
         raise OrderNotPaid("nothing was paid for this order", order_status=order.status)
-    owed = line.due_minor
-    if payment.state != State.LOST:
-        owed = await owed_for(session, payment, line, paid_out_too_much(await position(session, payment)))
+    owed = line.due_minor if payment.state == State.LOST else await owed_for(session, payment, line)
     if owed <= 0:
         return None
     return await _request(session, payment, owed, order, reason=reason, by=by, line=line)

@@ -42,25 +42,21 @@ class PaymentPosition:
 def books(of: PaymentPosition) -> Entries:
     """Return the balance that each account must have because of this payment.
 
-    What the provider paid out beyond what was owed, or after the money was gone, is a loss, as far as it was not money
-    that pays for nothing; what pays for nothing and is not owed back yet is unapplied.
+    What the provider paid out beyond what was owed, or after the money was gone, is a loss; money that pays for nothing
+    and is not owed back yet is unapplied.
     """
     asset = Account.CASH if of.settled else Account.PROVIDER
     known = {Account.CASH: -of.paid_out, Account.SALES: -of.sold, Account.REFUNDS: -of.owed}
     known[asset] = known.get(asset, 0) + of.received
     if not of.received:
         return {**known, Account.LOSSES: -sum(known.values())}
-    known[Account.LOSSES] = paid_out_too_much(of)
+    known[Account.LOSSES] = of.paid_out - of.given_back
     return {**known, Account.UNAPPLIED: -sum(known.values())}
 
 
 def paid_out_too_much(of: PaymentPosition) -> int:
-    """Return what was paid out beyond what was owed, in minor units: of a payment that is lost, nothing is owed. Money
-    that pays for nothing is no loss where it was paid out already."""
-    if not of.received:
-        return of.paid_out
-    beyond, pays_for_nothing = of.paid_out - of.given_back, of.received - of.sold - of.owed - of.given_back
-    return beyond - max(0, min(beyond, pays_for_nothing))
+    """Return what was paid out beyond what was owed, in minor units: of a payment that is lost, nothing is owed."""
+    return of.paid_out - (of.given_back if of.received else 0)
 
 
 def differences(wanted: Entries, currency: str, booked: Mapping[str, Entries]) -> Mapping[str, Entries]:

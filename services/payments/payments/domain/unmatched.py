@@ -131,7 +131,7 @@ ENDED_BY: Final[Mapping[Why, str]] = {
     Why.DIFFERS_FROM_PROVIDER: "the next comparison finds no difference",
     Why.NOT_AT_PROVIDER: "the provider reports it",
     Why.PAID_AFTER_LOST_DISPUTE: "the payment dies at the provider too, or a later dispute about it is not lost",
-    Why.PAID_OUT_TOO_MUCH: "it comes back, or is owed after all, as where more of that payment goes back",
+    Why.PAID_OUT_TOO_MUCH: "it comes back, or is owed after all",
     Why.REFUNDED_TOO_LITTLE: "the rest is paid, or no more owed",
     Why.REFUNDED_TWICE: "what was too much is taken back",
     Why.RESTORED_AFTER_LOSS: "the money is paid out to us, or gone again",

@@ -1,6 +1,5 @@
 """Refunds: of which lines, and how much."""
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
@@ -32,8 +31,7 @@ async def refunds_of(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[U
 
 
 async def paid_back_by_line(session: AsyncSession, order_ids: Iterable[UUID]) -> dict[UUID, int]:
-    """Return how much of each line's price was paid back, in minor units; lines of which nothing was are left out. What
-    was paid beyond the price of one counts for others of the order of which too little was."""
+    """Return how much of each line's price was paid back, in minor units; lines of which nothing was are left out."""
     ids = list(order_ids)
     made = func.sum(ProviderRefund.amount_minor).filter(was_paid())
     # An older release, at work beside this one, keeps no record of what the provider made.
@@ -46,22 +44,12 @@ async def paid_back_by_line(session: AsyncSession, order_ids: Iterable[UUID]) ->
         .subquery()
     )
     rows = await session.execute(
-        select(OrderLine, func.sum(by_refund.c.paid))
+        select(OrderLine.order_line_id, func.least(func.sum(by_refund.c.paid), OrderLine.due_minor))
         .join(by_refund, by_refund.c.order_line_id == OrderLine.order_line_id)
         .group_by(OrderLine.order_line_id)
         .having(func.sum(by_refund.c.paid) > 0)
-        .order_by(OrderLine.order_id, OrderLine.position)
     )
-    found = [(line, int(paid)) for line, paid in rows]
-    beyond: Counter[UUID] = Counter()
-    for line, paid in found:
-        beyond[line.order_id] += max(0, paid - line.due_minor)
-    back: dict[UUID, int] = {}
-    for line, paid in found:
-        more = min(beyond[line.order_id], max(0, line.due_minor - paid))
-        beyond[line.order_id] -= more
-        back[line.order_line_id] = min(paid, line.due_minor) + more
-    return back
+    return {line_id: int(paid) for line_id, paid in rows}
 
 
 async def provider_refunds_of(session: AsyncSession, refund_id: UUID) -> Sequence[ProviderRefund]:
@@ -138,13 +126,9 @@ async def lost_payment_for(session: AsyncSession, paying: Payment, line: OrderLi
     return await session.scalar(statement)
 
 
-async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine, paid_beyond: int) -> int:
+async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine) -> int:
     """Return how much of this payment may go back for a line, in minor units: its price less what went back for it, and
-    no more than the payment brought beyond the other lines with access and what goes back of it.
-
-    `paid_beyond`: what went to the payer without being owed. It is theirs now, unless nothing would be left: then a
-    person decides.
-    """
+    no more than the payment brought beyond the other lines with access and what goes back of it."""
     others = await lines_not_given_back(session, payment.order_id)
     used = sum(one.due_minor for one in others if one.order_line_id != line.order_line_id)
     beyond = payment.amount_minor - used - await sum_going_back(session, payment.payment_id)
@@ -153,8 +137,7 @@ async def owed_for(session: AsyncSession, payment: Payment, line: OrderLine, pai
         .join(Refund, Refund.refund_id == ProviderRefund.refund_id)
         .where(Refund.order_line_id == line.order_line_id, was_paid())
     )
-    left = beyond - paid_beyond
-    return min(line.due_minor - int(gone or 0), left if left > 0 else beyond)
+    return min(line.due_minor - int(gone or 0), beyond)
 
 
 async def not_ours_among(session: AsyncSession, provider: str, provider_refund_ids: Collection[str]) -> set[str]:
