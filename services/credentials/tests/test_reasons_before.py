@@ -1,13 +1,11 @@
 """Badges of awards that stated another learner's reason: what the migration makes of them."""
 
-from alembic import command
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from embedded.services import versions_of
 from shared.ids import new_id
-from shared.migrate import configuration, migrate
+from shared.migrate import migrate
+from shared.testing.migrations import migrated_until
 
 REASON = "{} Awarded under mc-regs-2026.2."
 AWARD = """
@@ -43,17 +41,7 @@ SHOWN = """
 
 async def test_a_badge_that_states_anothers_reason_is_corrected_and_no_other(make_database):
     url, versions = await make_database(f"reasons_{new_id().hex[-12:]}"), versions_of("credentials")
-
-    def until(connection):
-        config = configuration(versions)
-        config.attributes["connection"] = connection
-        for revision in ("messaging@head", "credentials_28"):
-            command.upgrade(config, revision)
-
-    engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as connection:  # a revision may commit within
-        await connection.run_sync(until)
-        await connection.commit()
+    engine = await migrated_until(url, versions, "credentials_28")
     achievement, badges = new_id(), {}
     async with engine.begin() as connection:
         await connection.execute(text("insert into status_lists (number) values (1) on conflict do nothing"))

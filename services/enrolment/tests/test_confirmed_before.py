@@ -1,13 +1,11 @@
 """Addresses that were in use before any was confirmed: what the migration makes of them."""
 
-from alembic import command
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from embedded.services import versions_of
 from shared.ids import new_id
-from shared.migrate import configuration, migrate
+from shared.migrate import migrate
+from shared.testing.migrations import migrated_until
 
 LEARNER = """
     insert into learners (learner_id, country, contact_email, name_version, contact_version, registered_at)
@@ -22,17 +20,7 @@ EMAIL = """
 async def test_what_took_anothers_place_by_a_code_is_confirmed_and_nothing_else(make_database):
     url, versions = await make_database(f"before_{new_id().hex[-12:]}"), versions_of("enrolment")
     first, moved, moved_unproven = new_id(), new_id(), new_id()
-
-    def until(connection):
-        config = configuration(versions)
-        config.attributes["connection"] = connection
-        for revision in ("messaging@head", "enrolment_3"):
-            command.upgrade(config, revision)
-
-    engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as connection:  # a revision may commit within
-        await connection.run_sync(until)
-        await connection.commit()
+    engine = await migrated_until(url, versions, "enrolment_3")
     async with engine.begin() as connection:
         for learner, version in ((first, 1), (moved, 3), (moved_unproven, 2)):
             await connection.execute(text(LEARNER), {"id": learner, "version": version})

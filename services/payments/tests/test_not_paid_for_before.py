@@ -3,14 +3,12 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from alembic import command
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool
 
 from embedded.services import versions_of
 from shared.ids import new_id
-from shared.migrate import configuration, migrate
+from shared.migrate import migrate
+from shared.testing.migrations import migrated_until
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 ORDER, LINE, FIRST, SECOND, REFUND = (new_id() for _ in range(5))
@@ -61,17 +59,7 @@ LEFT_AS_THEY_ARE = {
 @pytest.mark.parametrize("kind", ["noted", *LEFT_AS_THEY_ARE])
 async def test_what_was_noted_of_a_lost_payment_is_a_note_about_the_one_that_left_it_out(make_database, kind):
     url, versions = await make_database(f"before_{new_id().hex[-12:]}"), versions_of("payments")
-
-    def until(connection):
-        config = configuration(versions)
-        config.attributes["connection"] = connection
-        for revision in ("messaging@head", "payments_delayed_refunds"):
-            command.upgrade(config, revision)
-
-    engine = create_async_engine(url, poolclass=NullPool)
-    async with engine.connect() as connection:  # a revision may commit within
-        await connection.run_sync(until)
-        await connection.commit()
+    engine = await migrated_until(url, versions, "payments_delayed_refunds")
     async with engine.begin() as connection:
         for statement in BOUGHT:
             await connection.execute(text(statement), {"order": ORDER, "line": LINE, "at": AT})
